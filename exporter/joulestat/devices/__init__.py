@@ -1,0 +1,1 @@
+"""Vendor library in, domain out."""

@@ -1,0 +1,122 @@
+"""Power limits under control: leases, who holds them, what became of a write."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LimitChange(StrEnum):
+    """What became of an attempt to change a limit; the label ``result``."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+    FAILED = "failed"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """What an admin client asks for.
+
+    Attributes:
+        power_limit_watts: The limit to hold, W.
+        ttl_seconds: How long, from the moment it is granted.
+        holder: Who will hold it; the same holder renews and changes.
+        reason: Why, for the audit log.
+        takeover: Take it from another holder.
+    """
+
+    power_limit_watts: float
+    ttl_seconds: float
+    holder: str
+    reason: str
+    takeover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A limit that is held, and its end.
+
+    Attributes:
+        device_uuid: Which GPU.
+        holder: Who holds it.
+        principal: Whose token asked for it.
+        reason: Why.
+        target_watts: The limit that is held.
+        baseline_watts: The limit found before the first lease: what comes back at the end.
+        expires_boottime_ns: CLOCK_BOOTTIME of the end.
+        expires_seconds: Unix time of the end, for people and for Prometheus.
+    """
+
+    device_uuid: str
+    holder: str
+    principal: str
+    reason: str
+    target_watts: float
+    baseline_watts: float
+    expires_boottime_ns: int
+    expires_seconds: float
+
+
+class GrantOutcome(StrEnum):
+    """What a grant did."""
+
+    GRANTED = "granted"
+    RENEWED = "renewed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to a lease request.
+
+    ``applied_watts`` and ``enforced_watts`` were read back from the driver; None in a dry run.
+    """
+
+    outcome: GrantOutcome
+    lease: Lease
+    applied_watts: float | None
+    enforced_watts: float | None
+    dry_run: bool = False
+
+
+class RevertOutcome(StrEnum):
+    """What ending a lease did to the hardware."""
+
+    RESTORED = "restored"
+    FOREIGN = "foreign"
+    FAILED = "failed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """The end of a lease.
+
+    Attributes:
+        outcome: restored (baseline is back), foreign (somebody else changed the limit
+            meanwhile: left alone), failed (the driver refused; it is tried again), none (there
+            was no lease).
+        limit_watts: The limit read back afterwards, None where it could not be read.
+    """
+
+    outcome: RevertOutcome
+    limit_watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PowerControl:
+    """One device's control state, as of one tick.
+
+    Attributes:
+        writable: Whether this process may set this device's limit.
+        lease: The lease in force, or None.
+        drift: Whether somebody else changed the limit while it was leased, or at its end.
+        changes: Attempts to change the limit, by result; every result is present.
+    """
+
+    writable: bool
+    lease: Lease | None
+    drift: bool
+    changes: Mapping[LimitChange, int]

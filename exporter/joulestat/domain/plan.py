@@ -1,0 +1,83 @@
+"""What the optimizer measured, wants and decides."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A run measured at one power limit.
+
+    Attributes:
+        power_limit_watts: Per-GPU limit, whole W.
+        joules_per_step: Energy per step, all GPUs of the run, all nodes.
+        seconds_per_step: Wall time per step.
+        steps: Steps that this rests on.
+        joules_per_step_stderr: Standard error, J; None on too few slices to say.
+        seconds_per_step_stderr: Standard error, s; None on too few slices to say.
+    """
+
+    power_limit_watts: int
+    joules_per_step: float
+    seconds_per_step: float
+    steps: int
+    joules_per_step_stderr: float | None
+    seconds_per_step_stderr: float | None
+
+
+class Action(StrEnum):
+    """What to do now."""
+
+    HOLD = "hold"
+    PROBE = "probe"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a limit is expected to bring against the reference limit.
+
+    Attributes:
+        energy_saving_ratio: 1 - E/E_ref per step; 0.14 is 14 % less energy.
+        slowdown_ratio: T/T_ref per step; 1.03 is 3 % slower.
+    """
+
+    energy_saving_ratio: float
+    slowdown_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The scrapes that a decision rests on, Unix seconds of the first and the last."""
+
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision for one run: a pure function of its history.
+
+    Attributes:
+        run: Name of the run.
+        action: hold this limit, probe it next, or no advice.
+        power_limit_watts: The limit to hold or probe, per GPU; None with no advice.
+        reason: Why, in one sentence for people.
+        objective: Name and parameters, as asked.
+        reference_power_limit_watts: The limit in force before any lease; None where unknown.
+        points: What was measured, by limit, lowest first.
+        expected: Against the reference, None where not both are known.
+        window: The history used, None where there was none.
+        gpu_uuids: The devices that the limit is for.
+    """
+
+    run: str
+    action: Action
+    power_limit_watts: int | None
+    reason: str
+    objective: dict[str, str | float]
+    reference_power_limit_watts: int | None
+    points: tuple[OperatingPoint, ...]
+    expected: Expected | None
+    window: Window | None
+    gpu_uuids: tuple[str, ...]
