@@ -1,0 +1,52 @@
+# What people do with this checkout. Start with `make demo` or `make test`: both work on a fresh
+# Debian or Ubuntu with Python 3.11 or newer, fetch what they need into .venv and .cache, and
+# change nothing outside of this folder.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROMETHEUS := .cache/prometheus
+
+# A Prometheus that was unpacked here comes after the user's own.
+WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench wheel prometheus clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90 s (ARGS="--keep" leaves it running)
+	@$(WITH_PROMETHEUS) $(BIN)/joulestat demo $(ARGS)
+
+# Without Prometheus the tests that need it are skipped, and pytest lists them.
+test: lint ## Run every check: style, types, floors, tests
+	@tools/prometheus.sh $(PROMETHEUS) || true
+	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed ## Put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed ## Measure what the parts cost: one table
+	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+wheel: $(VENV)/installed ## Build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+prometheus: ## Have a Prometheus to run: the one on PATH, else unpack one into .cache
+	@tools/prometheus.sh $(PROMETHEUS)
+
+clean: ## Remove everything that the other targets made
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+
+# The stamp is older than pyproject.toml whenever the dependencies may have changed.
+$(VENV)/installed: pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV)
+	@touch $@
