@@ -46,11 +46,11 @@ def main() -> None:
     subjects = subjects_asked_for()
     sys.path.insert(0, str(HERE.parent))
     console = Console()
-    table = Table(
-        title=f"Python {platform.python_version()}, {os.cpu_count()} CPUs, "
-        f"load {os.getloadavg()[0]:.1f}: lower the load, or trust ratios only",
-        title_justify="left",
+    console.print(
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load "
+        f"{os.getloadavg()[0]:.1f} (a busy machine adds time; ratios are steadier)"
     )
+    table = Table()
     table.add_column("bench")
     table.add_column("what")
     table.add_column("measured", justify="right")
