@@ -1,0 +1,23 @@
+"""What a joule costs where this node stands: money, carbon, overhead."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Prices as the operator wrote them down; None where nothing was said.
+
+    Attributes:
+        price_per_kilowatt_hour: Price of electricity, in ``currency``.
+        currency: ISO 4217 code such as ``EUR``; empty only without a price.
+        carbon_grams_per_kilowatt_hour: Carbon intensity of the grid, g CO2-equivalent.
+        zone: Grid zone that the intensity is of, such as ``DE``; empty where not said.
+        pue_ratio: Power usage effectiveness: energy of the building / energy of the machines,
+            at least 1.
+    """
+
+    price_per_kilowatt_hour: float | None = None
+    currency: str = ""
+    carbon_grams_per_kilowatt_hour: float | None = None
+    zone: str = ""
+    pue_ratio: float | None = None
