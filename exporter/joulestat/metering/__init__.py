@@ -1,0 +1,1 @@
+"""Readings in, energy that never falls out."""

@@ -1,0 +1,1 @@
+"""Whose energy it was."""
