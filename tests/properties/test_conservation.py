@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from joulestat.domain.device import PowerLimits, Reading
 from joulestat.domain.errors import PushError
@@ -61,7 +61,7 @@ class Node(RuleBasedStateMachine):
         self.ledger.advance(self.now_ns, self.wall, beat=True)
 
     @rule(
-        passed_ns=st.integers(1, 70 * NS_PER_SECOND),
+        passed_ns=st.one_of(st.integers(1, 4 * NS_PER_SECOND), st.just(70 * NS_PER_SECOND)),
         drawn_uj=st.lists(st.integers(0, 90_000_000), min_size=3, max_size=3),
     )
     def tick(self, passed_ns: int, drawn_uj: list[int]) -> None:
@@ -83,7 +83,10 @@ class Node(RuleBasedStateMachine):
     )
     def start(self, run: str, rank: int, gpus: set[str]) -> None:
         self.started += 1
-        self.processes.append(Training(run, rank, tuple(sorted(gpus)), self.started))
+        process = Training(run, rank, tuple(sorted(gpus)), self.started)
+        self.processes.append(process)
+        self._push(process, Phase.TRAIN)
+        self._tick(NS_PER_SECOND, [5, 1_000_001, 700_003])
 
     @rule(
         data=st.data(),
@@ -105,8 +108,22 @@ class Node(RuleBasedStateMachine):
         if not self.processes:
             return
         process = data.draw(st.sampled_from(self.processes))
-        process.seq += 1
         process.totals[phase] += counted
+        team = data.draw(st.sampled_from(["nlp", "vision"]))
+        self._push(process, phase, late_ns=late_ns, final=final == 0, again=again, team=team)
+        self._tick(NS_PER_SECOND, [200_000_001, 3, 170_000_017])
+
+    def _push(
+        self,
+        process: Training,
+        phase: Phase,
+        *,
+        late_ns: int = 0,
+        final: bool = False,
+        again: bool = False,
+        team: str = "nlp",
+    ) -> None:
+        process.seq += 1
         push = Push(
             run=process.run,
             rank=process.rank,
@@ -116,8 +133,8 @@ class Node(RuleBasedStateMachine):
             gpus=process.gpus,
             phase=phase,
             totals=dict(process.totals),
-            labels=RunLabels(team=data.draw(st.sampled_from(["nlp", "vision"]))),
-            final=final == 0,
+            labels=RunLabels(team=team),
+            final=final,
         )
         try:
             self.ledger.push(push, self.now_ns, self.wall)
@@ -126,10 +143,12 @@ class Node(RuleBasedStateMachine):
         except PushError:
             pass
 
+    @precondition(lambda self: len(self.processes) > 2)
     @rule()
     def restart_the_exporter(self) -> None:
         self._restart(same_boot=True)
 
+    @precondition(lambda self: len(self.processes) > 4)
     @rule()
     def reboot(self) -> None:
         self.registers_uj = dict.fromkeys(GPUS, 1_000)
@@ -196,4 +215,4 @@ class Node(RuleBasedStateMachine):
 
 
 TestConservation = Node.TestCase
-TestConservation.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConservation.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

@@ -78,6 +78,8 @@ class Snapshot:
         budgets: From the config file.
         pushes: Pushes since start by result; every result is present.
         ticks: The sampler's own state.
+        pushes_adjusted: Pushes since start whose time came from another clock and was replaced
+            by that of their arrival.
     """
 
     at_ns: int
@@ -88,3 +90,4 @@ class Snapshot:
     budgets: tuple[BudgetState, ...]
     pushes: Mapping[PushResult, int]
     ticks: TickStats
+    pushes_adjusted: int = 0

@@ -79,6 +79,7 @@ def restored_ledger(
                 book.queue.clear()
                 book.settled = None
                 book.ended = True
+        ledger.dirty.add(run.name)
     if not same_boot:
         _close_accounts(ledger)
     return ledger
