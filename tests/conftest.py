@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fakes.nvml.standin import StandIn, build_library
+
 CHECKOUT = Path(__file__).parent.parent
 UNPACKED = CHECKOUT / ".cache" / "prometheus" / "usr" / "bin"
 
@@ -25,3 +27,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("prometheus"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the compiled stand-in for libnvidia-ml.so.1 lies in."""
+    try:
+        return build_library(tmp_path_factory.mktemp("nvml"))
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def nvml_standin(nvml_library: Path, tmp_path: Path) -> StandIn:
+    """A host of its own with two NVIDIA GPUs, as far as any process started on it can tell."""
+    return StandIn(nvml_library, tmp_path)

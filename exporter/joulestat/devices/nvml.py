@@ -54,15 +54,19 @@ class NvmlBackend:
         return tuple(gpu.device for gpu in self._gpus.values())
 
     def read(self, device_uuid: str, *, details: bool) -> Reading:
-        """Read one GPU; see ``Backend.read``. One thread per device."""
-        return self._gpus[device_uuid].read(details=details)
+        """Read one GPU; see ``Backend.read``. One thread per device.
+
+        Raises:
+            DeviceError: No such GPU.
+        """
+        return self._gpu(device_uuid).read(details=details)
 
     def limiter(self, device_uuid: str) -> Limiter | None:
         """Return what sets this GPU's limit; None where NVML has no range for it.
 
         Found out at opening: this calls no driver.
         """
-        return self._gpus[device_uuid].limiter
+        return self._gpu(device_uuid).limiter
 
     def close(self) -> None:
         """Shut NVML down. Idempotent; a read after it lists its calls as UNINITIALIZED."""
@@ -71,6 +75,13 @@ class NvmlBackend:
                 return
             self._open = False
         _shut_down()
+
+    def _gpu(self, device_uuid: str) -> NvmlGpu:
+        gpu = self._gpus.get(device_uuid)
+        if gpu is None:
+            message = f"NVML showed no GPU {device_uuid!r} when it was opened"
+            raise DeviceError(message, call="nvmlDeviceGetUUID", error="NOT_FOUND")
+        return gpu
 
 
 def open_nvml(clock: Clock) -> NvmlBackend:
@@ -119,7 +130,7 @@ def _find_gpus(count: int, driver_version: str, clock: Clock) -> list[NvmlGpu]:
             device = Device(
                 uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
                 index=index,
-                vendor="nvidia",
+                vendor="NVIDIA",
                 model=_text(pynvml.nvmlDeviceGetName(handle)),
                 pci_bus_id=_text(pynvml.nvmlDeviceGetPciInfo(handle).busId),
                 driver_version=driver_version,
