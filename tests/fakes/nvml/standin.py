@@ -28,7 +28,7 @@ def build_library(folder: Path) -> Path:
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise FileNotFoundError("no C compiler: the NVML stand-in needs cc on PATH")
-    warnings = ["-Wall", "-Wextra", "-Werror"]
+    warnings = ["-Wall", "-Wextra"]  # not errors: compilers to come will find more to say
     shared = ["-fPIC", "-shared", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}", "-pthread"]
     command = [compiler, "-std=gnu11", "-O2", *warnings, *shared]
     subprocess.run([*command, "-o", folder / LIBRARY, SOURCE], check=True)
