@@ -17,7 +17,7 @@ from joulestat.domain.device import Device, Reading
 from joulestat.domain.energy import EnergySource, MeterState
 from joulestat.domain.errors import StateError
 from joulestat.domain.limit import LimitChange, PowerControl
-from joulestat.domain.run import Push, PushAnswer, RunState, UnattributedReason
+from joulestat.domain.run import Push, PushAnswer, PushResult, RunState, UnattributedReason
 from joulestat.domain.snapshot import (
     TICK_BUCKETS_SECONDS,
     BudgetState,
@@ -36,6 +36,9 @@ BEAT_NS = NS_PER_SECOND
 FRESH_NS = NS_PER_SECOND
 """A device whose newest reading is older than this, and than three ticks, is not up."""
 
+NOTHING_UNATTRIBUTED: Mapping[UnattributedReason, int] = MappingProxyType(
+    dict.fromkeys(UnattributedReason, 0)
+)
 NO_CONTROL = PowerControl(
     writable=False,
     lease=None,
@@ -90,11 +93,11 @@ class Sampler:
         self._buckets = [0] * (len(TICK_BUCKETS_SECONDS) + 1)
         self._ticks, self._ticks_ns = 0, 0
         self._save_failing = False
-        self._snapshot: Snapshot | None = None
+        self._snapshot = self._snapshot_of(0, 0.0, {}, (), (), {})
 
     @property
-    def snapshot(self) -> Snapshot | None:
-        """The last published snapshot, None before the first tick. Any thread."""
+    def snapshot(self) -> Snapshot:
+        """The last published snapshot, of count 0 before the first tick. Any thread."""
         return self._snapshot
 
     def deliver(self, uuid: str, reading: Reading) -> None:
@@ -115,6 +118,11 @@ class Sampler:
         with self._lock:
             return self._ledger.push(push, self._clock.monotonic_ns(), self._clock.wall_seconds())
 
+    def count_refused_push(self) -> None:
+        """Count a push that was too broken to become one. Any thread."""
+        with self._lock:
+            self._ledger.pushes[PushResult.REJECTED] += 1
+
     def uuid_of_index(self, index: int) -> str | None:
         """Return the UUID of the device with an index, None where there is none. Any thread."""
         return next((d.uuid for d in self._devices if d.index == index), None)
@@ -122,7 +130,7 @@ class Sampler:
     def is_ticking(self) -> bool:
         """Tell whether the last tick is recent. Any thread; asks no driver."""
         snapshot = self._snapshot
-        if snapshot is None:
+        if snapshot.ticks.count == 0:
             return False
         return self._clock.monotonic_ns() - snapshot.at_ns < 5 * self._stale_ns
 
@@ -148,7 +156,13 @@ class Sampler:
             self._next_beat_ns = began_ns + BEAT_NS
         if documents is not None:
             self._write(documents)
-        self._publish(began_ns, wall_seconds, controls, runs, budgets, unattributed)
+        took_ns = self._clock.monotonic_ns() - began_ns
+        self._ticks += 1
+        self._ticks_ns += took_ns
+        self._buckets[bisect_left(TICK_BUCKETS_SECONDS, ns_to_seconds(took_ns))] += 1
+        self._snapshot = self._snapshot_of(
+            began_ns, wall_seconds, controls, runs, budgets, unattributed
+        )
 
     def _take_readings(self, uuid: str) -> None:
         inbox, meter = self._inbox[uuid], self._meters[uuid]
@@ -193,7 +207,7 @@ class Sampler:
         else:
             self._save_failing = False
 
-    def _publish(
+    def _snapshot_of(
         self,
         began_ns: int,
         wall_seconds: float,
@@ -201,22 +215,20 @@ class Sampler:
         runs: tuple[RunState, ...],
         budgets: tuple[BudgetState, ...],
         unattributed: Mapping[str, Mapping[UnattributedReason, int]],
-    ) -> None:
-        states = tuple(
-            self._device_state(
-                device, began_ns, controls.get(device.uuid, NO_CONTROL), unattributed[device.uuid]
-            )
-            for device in self._devices
-        )
-        took_ns = self._clock.monotonic_ns() - began_ns
-        self._ticks += 1
-        self._ticks_ns += took_ns
-        self._buckets[bisect_left(TICK_BUCKETS_SECONDS, ns_to_seconds(took_ns))] += 1
-        self._snapshot = Snapshot(
+    ) -> Snapshot:
+        return Snapshot(
             at_ns=began_ns,
             wall_seconds=wall_seconds,
             backend=self._backend,
-            devices=states,
+            devices=tuple(
+                self._device_state(
+                    device,
+                    began_ns,
+                    controls.get(device.uuid, NO_CONTROL),
+                    unattributed.get(device.uuid, NOTHING_UNATTRIBUTED),
+                )
+                for device in self._devices
+            ),
             runs=runs,
             budgets=budgets,
             pushes=MappingProxyType(dict(self._ledger.pushes)),

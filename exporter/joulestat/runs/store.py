@@ -5,10 +5,12 @@ cut may lose the last moments, and then the boot is another one anyway.
 """
 
 import contextlib
+import fcntl
 import logging
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from joulestat.domain.errors import StateError
 
@@ -27,18 +29,19 @@ class DocumentStore:
         counters of the hardware go on anyway.
 
         Raises:
-            StateError: The folder cannot be written.
+            StateError: The folder cannot be written, or another exporter uses it.
         """
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            msg = f"state folder {path.parent} cannot be made: {error}; choose another --state.path"
+            msg = f"state folder {path.parent} cannot be made: {error}; choose another --state-path"
             raise StateError(msg) from error
+        self._lock = _locked(path.with_name(f"{path.name}.lock"))
         try:
             self._connection = self._open()
         except sqlite3.OperationalError as error:
-            msg = f"state file {path} cannot be opened: {error}; choose another --state.path"
+            msg = f"state file {path} cannot be opened: {error}; choose another --state-path"
             raise StateError(msg) from error
         except (sqlite3.DatabaseError, StateError) as error:
             self._move_aside(str(error))
@@ -106,3 +109,23 @@ class DocumentStore:
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._connection.close()
+        self._lock.close()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Keep every other exporter away from this state until the file is closed."""
+    try:
+        lock = path.open("ab")
+    except OSError as error:
+        msg = f"state folder {path.parent} cannot be written: {error}; choose another --state-path"
+        raise StateError(msg) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        msg = (
+            f"another joulestat uses the state folder {path.parent}; "
+            "stop it, or give this one a --state-path of its own"
+        )
+        raise StateError(msg) from error
+    return lock

@@ -1,0 +1,5 @@
+"""``python -m joulestat`` is ``joulestat``."""
+
+from joulestat.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""The command ``joulestat``, one module a command.
+
+A command is imported only when it is used: the optimizer runs without the exporter's libraries,
+and a missing library is named with its cure.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+
+COMMANDS = {
+    "serve": ("server", "Run the exporter."),
+    "demo": ("all", "Run the whole loop on simulated GPUs, with a real Prometheus."),
+    "doctor": ("all", "Check whether the loop would work here, and say what is missing."),
+    "optimize": ("optimizer", "Find the best power limit of a run from its history."),
+    "lease": ("server", "See, take and end leases on power limits; make tokens."),
+}
+"""Name -> the extra that brings its libraries, and what ``joulestat --help`` says of it."""
+
+
+def main() -> None:
+    """Run the command line; exits the process."""
+    try:
+        group = importlib.import_module("joulestat.cli.group")
+    except ModuleNotFoundError as error:
+        sys.exit(missing_library(error, "all", "the command line"))
+    group.joulestat(prog_name="joulestat")
+
+
+def load(command: str) -> ModuleType:
+    """Import a command's module, or exit saying which extra is missing."""
+    extra, _ = COMMANDS[command]
+    try:
+        return importlib.import_module(f"joulestat.cli.{command}")
+    except ModuleNotFoundError as error:
+        sys.exit(missing_library(error, extra, f"joulestat {command}"))
+
+
+def missing_library(error: ModuleNotFoundError, extra: str, what: str) -> str:
+    """Return what to tell someone who installed the client alone; our own bugs are raised."""
+    name = (error.name or "").partition(".")[0]
+    if name == "joulestat":
+        raise error
+    return (
+        f"joulestat: {what} needs the library {name!r}, which is not installed here; "
+        f"install it with: pip install 'joulestat[{extra}]'"
+    )

@@ -1,0 +1,99 @@
+"""``joulestat serve``: the exporter."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from joulestat.cli.logs import configure_logging
+from joulestat.config import OPTIONS, Config, load_config
+from joulestat.domain.errors import ConfigError, JoulestatError
+from joulestat.loops import SystemClock
+from joulestat.service import Service
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+log = logging.getLogger(__name__)
+
+
+def config_options(command: click.Command) -> click.Command:
+    """Give a command one flag for every setting of the table."""
+    for option in reversed(OPTIONS):
+        text = option.help if option.default is None else f"{option.help} [{option.default}]"
+        command.params.insert(
+            0,
+            click.Option(
+                [option.flag, option.parameter],
+                multiple=option.key == "web.listen-address",
+                metavar="VALUE",
+                help=text,
+            ),
+        )
+    return command
+
+
+def read_config(file: Path | None, flags: dict[str, object]) -> Config:
+    """Return the configuration, or exit 2 with one clear line."""
+    by_parameter = {option.parameter: option.key for option in OPTIONS}
+    given = {by_parameter[name]: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        return load_config(
+            flags=given,
+            environment=os.environ,
+            file=file,
+            is_root=os.geteuid() == 0,
+            home=Path.home(),
+        )
+    except ConfigError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(USAGE_ERROR)
+
+
+@click.command()
+@click.option(
+    "--config.file",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML file; environment variables override it, flags override both.",
+)
+def serve(config_file: Path | None, **flags: object) -> None:
+    """Run the exporter until SIGTERM or Ctrl-C, then put every power limit back."""
+    config = read_config(config_file, flags)
+    configure_logging(config.log.level, config.log.format)
+    wake = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wake.set())
+    service = None
+    try:
+        service = Service(config, SystemClock())
+        if not wake.is_set():
+            service.start()
+            _wait(wake)
+    except ConfigError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(USAGE_ERROR)
+    except JoulestatError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(FAILURE)
+    finally:
+        if service is not None:
+            log.info("event=stopping")
+            with contextlib.suppress(KeyboardInterrupt):
+                service.stop()
+            log.info("event=stopped")
+
+
+def _wait(wake: threading.Event) -> None:
+    # Not forever in one call: a signal's handler runs only between two bytecodes.
+    while not wake.wait(0.5):
+        pass
+
+
+config_options(serve)

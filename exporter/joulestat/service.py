@@ -1,0 +1,267 @@
+"""The composition root: builds the rooms from the Config, starts them, stops them in reverse."""
+
+import json
+import logging
+import platform
+import tempfile
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joulestat import __version__
+from joulestat.config import Config
+from joulestat.devices.backend import Backend
+from joulestat.devices.probe import SimulatedOptions, open_backend
+from joulestat.domain.clock import Clock
+from joulestat.domain.device import Device
+from joulestat.domain.units import seconds_to_ns
+from joulestat.exposition import Constants, Exposition
+from joulestat.loops import Heartbeat, HttpLoop, bind, device_reader
+from joulestat.metering.meter import Meter, MeterRecord
+from joulestat.power.audit import Audit
+from joulestat.power.governor import Governor
+from joulestat.power.journal import Journal
+from joulestat.power.leases import LeasePolicy
+from joulestat.runs.budgets import Budgets, BudgetTerms
+from joulestat.runs.ledger import Ledger, LedgerPolicy
+from joulestat.runs.memory import restored_ledger
+from joulestat.runs.store import DocumentStore
+from joulestat.sampler import METER, Sampler
+from joulestat.server.app import admin_app, public_app
+from joulestat.server.token_file import TokenFile
+
+EXPIRY_INTERVAL_SECONDS = 0.25
+UNIX_PUSH_MODE = 0o666
+"""Whoever trains on this host may push; a push changes nothing but counters."""
+UNIX_ADMIN_MODE = 0o660
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an earlier process of this node left behind.
+
+    Attributes:
+        documents: By key.
+        same_boot: Whether it was of this boot, so that its times and counters go on.
+        instance: Identity of the memory.
+    """
+
+    documents: dict[str, str]
+    same_boot: bool
+    instance: str
+
+    @classmethod
+    def load(cls, store: DocumentStore, boot_id: str) -> "Memory":
+        """Read the memory; an empty store gets a new identity."""
+        documents = store.load()
+        identity = json.loads(documents.pop("identity", "{}"))
+        instance = identity.get("instance") or uuid.uuid4().hex
+        store.save({"identity": json.dumps({"instance": instance, "boot_id": boot_id})})
+        return cls(documents, identity.get("boot_id") == boot_id, instance)
+
+
+class Service:
+    """A running exporter."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        """Build everything; nothing runs and nothing is served yet.
+
+        Raises:
+            ConfigError: An address cannot be listened on, or the token file makes no sense.
+            StateError: The state folder cannot be used.
+            BackendUnavailable: The backend that was asked for by name is not there.
+        """
+        self._config, self._clock = config, clock
+        self._closing = ExitStack()
+        with ExitStack() as undo:
+            undo.callback(self._closing.close)
+            self._build()
+            undo.pop_all()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, as really bound."""
+        return tuple(self._addresses)
+
+    def start(self) -> None:
+        """Put limits of a crashed process back, then read, tick and serve."""
+        self._governor.recover()
+        for reader in self._readers:
+            reader.start()
+        for loop in (self._expiry, self._heartbeat):
+            loop.start()
+        self._http.start()
+        for address in self._addresses:
+            log.info("event=listening address=%s", address)
+
+    def stop(self) -> None:
+        """Stop serving, put every limit back, write everything down. Idempotent."""
+        self._http.stop()
+        self._expiry.ask_to_stop()
+        self._expiry.join(2.0)
+        self._governor.close()
+        for reader in self._readers:
+            reader.ask_to_stop()
+        self._heartbeat.ask_to_stop()
+        if self._heartbeat.join(2.0):
+            self._sampler.tick()
+        readers_ended = [reader.join(0.5) for reader in self._readers]
+        if not all(readers_ended):
+            log.warning("event=driver_hangs_at_stop readers=%d", readers_ended.count(False))
+        self._closing.close()
+
+    def _build(self) -> None:
+        config, clock = self._config, self._clock
+        store = DocumentStore(config.state_path / "ledger.sqlite")
+        self._closing.callback(store.close)
+        backend = open_backend(config.backend, clock=clock, simulated=self._simulated())
+        devices = tuple(backend.devices()) if backend is not None else ()
+        if backend is not None:
+            self._closing.callback(backend.close)
+        if not devices:
+            log.warning("event=no_gpu backend=%s cure=%r", config.backend, "run 'joulestat doctor'")
+        self._audit = Audit(config.state_path / "audit.jsonl", clock)
+        self._closing.callback(self._audit.close)
+        self._governor = self._build_governor(backend, devices)
+        memory = Memory.load(store, clock.boot_id())
+        self._sampler = Sampler(
+            backend=backend.name if backend is not None else "none",
+            devices=devices,
+            ledger=self._build_ledger(memory),
+            meters={device.uuid: _meter(memory, device.uuid) for device in devices},
+            store=store,
+            clock=clock,
+            interval_ns=seconds_to_ns(config.sampling.interval_seconds),
+            controls=self._governor.controls,
+        )
+        self._readers = [
+            device_reader(
+                backend,
+                device.uuid,
+                self._sampler.deliver,
+                interval_seconds=config.sampling.interval_seconds,
+                details_interval_seconds=config.sampling.details_interval_seconds,
+            )
+            for device in devices
+            if backend is not None
+        ]
+        interval = config.sampling.interval_seconds
+        self._heartbeat = Heartbeat("heartbeat", interval, self._sampler.tick)
+        self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
+        self._http = HttpLoop(self._bind_apps())
+
+    def _simulated(self) -> SimulatedOptions:
+        simulated = self._config.simulated
+        path = simulated.state_file
+        if path is None and self._config.backend == "simulated":
+            folder = tempfile.TemporaryDirectory(prefix="joulestat-")
+            self._closing.callback(folder.cleanup)
+            path = Path(folder.name) / "gpus"
+        return SimulatedOptions(path, simulated.model, simulated.gpus, simulated.seed)
+
+    def _build_governor(self, backend: Backend | None, devices: tuple[Device, ...]) -> Governor:
+        """Build the governor even where the admin API is off: a crash may have left a limit."""
+        admin = self._config.admin
+        journal = Journal(self._config.state_path / "leases.sqlite", self._clock)
+        self._closing.callback(journal.close)
+        limiters = {
+            device.uuid: limiter
+            for device in devices
+            if backend is not None and (limiter := backend.limiter(device.uuid)) is not None
+        }
+        return Governor(
+            limiters,
+            journal,
+            self._audit,
+            self._clock,
+            LeasePolicy(
+                max_ttl_seconds=admin.max_ttl_seconds,
+                write_interval_seconds=admin.write_interval_seconds,
+                write_burst=admin.write_burst,
+            ),
+            on_write=self._on_write,
+        )
+
+    def _on_write(self, device_uuid: str) -> None:
+        self._sampler.mark_limit_write(device_uuid)
+
+    def _build_ledger(self, memory: Memory) -> Ledger:
+        push = self._config.push
+        policy = LedgerPolicy(
+            ttl_ns=seconds_to_ns(push.ttl_seconds),
+            settle_ns=seconds_to_ns(self._config.sampling.settle_seconds),
+            retention_seconds=push.retention_seconds,
+        )
+        terms = [
+            BudgetTerms(each.name, each.team, each.joules, each.start_seconds, each.end_seconds)
+            for each in self._config.budgets
+        ]
+        return restored_ledger(
+            memory.documents,
+            policy=policy,
+            budgets=Budgets(terms),
+            instance=memory.instance,
+            now_ns=self._clock.monotonic_ns(),
+            same_boot=memory.same_boot,
+        )
+
+    def _bind_apps(self) -> list[tuple[Any, list[Any]]]:
+        config = self._config
+        constants = Constants(
+            version=__version__,
+            revision="",
+            python=platform.python_version(),
+            tariff=config.tariff,
+        )
+        snapshot: Callable[[], Any] = lambda: self._sampler.snapshot  # noqa: E731
+        public = public_app(
+            snapshot=snapshot,
+            exposition=Exposition(constants),
+            push=self._sampler.push,
+            resolve_index=self._sampler.uuid_of_index,
+            is_ticking=self._sampler.is_ticking,
+            allow_remote_push=config.push.allow_remote,
+            version=__version__,
+            listen=config.web.listen_addresses,
+            count_refused_push=self._sampler.count_refused_push,
+        )
+        sockets = [bind(each, unix_mode=UNIX_PUSH_MODE) for each in config.web.listen_addresses]
+        self._addresses = [_bound(each) for each in sockets]
+        apps: list[tuple[Any, list[Any]]] = [(public, sockets)]
+        listen, token_file = config.admin.listen_address, config.admin.token_file
+        if listen is not None and token_file is not None:
+            admin = admin_app(
+                governor=self._governor,
+                snapshot=snapshot,
+                audit_records=self._audit.read,
+                tokens=TokenFile(token_file).table,
+                wall_seconds=self._clock.wall_seconds,
+                listen=listen,
+            )
+            admin_socket = bind(listen, unix_mode=UNIX_ADMIN_MODE)
+            self._addresses.append(f"{_bound(admin_socket)} (admin)")
+            apps.append((admin, [admin_socket]))
+        for _, each in apps:
+            for listening in each:
+                self._closing.callback(listening.close)
+        return apps
+
+
+def _meter(memory: Memory, device_uuid: str) -> Meter:
+    text = memory.documents.get(METER + device_uuid)
+    if text is None:
+        return Meter()
+    return Meter(MeterRecord.from_document(text, same_boot=memory.same_boot))
+
+
+def _bound(listening: Any) -> str:
+    name = listening.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
