@@ -1,0 +1,141 @@
+"""The meter believes a register only as far as it can be true."""
+
+from joulestat.domain.device import CallError, PowerLimits, Reading
+from joulestat.domain.energy import Anomaly, EnergySource
+from joulestat.domain.units import NS_PER_SECOND, UJ_PER_JOULE
+from joulestat.metering.meter import Meter, MeterRecord
+
+LIMITS = PowerLimits(enforced_watts=300.0, max_watts=300.0)
+
+
+def reading(
+    second: float, joules: float | None, watts: float | None = 250.0, *, failed: bool = False
+) -> Reading:
+    return Reading(
+        at_ns=round(second * NS_PER_SECOND),
+        energy_counter_uj=None if joules is None else round(joules * UJ_PER_JOULE),
+        power_watts=watts,
+        limits=LIMITS,
+        errors=(CallError("nvmlDeviceGetTotalEnergyConsumption", "UNKNOWN"),) if failed else (),
+    )
+
+
+def metered(*readings: Reading) -> Meter:
+    meter = Meter()
+    for each in readings:
+        meter.observe(each)
+    return meter
+
+
+def total_joules(meter: Meter) -> float:
+    assert meter.state is not None
+    return meter.state.total_uj / UJ_PER_JOULE
+
+
+def test_the_total_starts_from_the_register_itself() -> None:
+    assert total_joules(metered(reading(1, 22_000_000))) == 22_000_000
+
+
+def test_one_low_reading_is_held_and_the_next_good_one_continues() -> None:
+    meter = metered(reading(1, 22_000_000), reading(2, 21_991_500), reading(3, 22_000_500))
+
+    assert total_joules(meter) == 22_000_500
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.BACKWARDS] == 1
+    assert meter.state.anomalies[Anomaly.RESET] == 0
+
+
+def test_the_energy_is_not_known_at_a_held_reading() -> None:
+    meter = metered(reading(1, 1_000))
+
+    assert not meter.observe(reading(2, 0))
+    assert meter.observe(reading(3, 1_500))
+
+
+def test_three_low_readings_that_agree_are_a_reset_and_nothing_is_credited_across_it() -> None:
+    meter = metered(reading(1, 5_000), reading(2, 0), reading(3, 250), reading(4, 500))
+
+    # 500 J were counted at the new base; what was drawn between 5000 and the reset is unknown.
+    assert total_joules(meter) == 5_500
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.RESET] == 1
+
+
+def test_low_readings_that_disagree_are_no_reset() -> None:
+    meter = metered(
+        reading(1, 5_000), reading(2, 0), reading(3, 4_900), reading(4, 10), reading(5, 5_900)
+    )
+
+    assert total_joules(meter) == 5_900
+
+
+def test_a_jump_beyond_what_the_card_can_draw_is_held() -> None:
+    # 300 W for 1 s, doubled, and half a second of slack: 900 J at the most.
+    meter = metered(reading(1, 5_000), reading(2, 6_000), reading(3, 5_500))
+
+    assert total_joules(meter) == 5_500
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.JUMP] == 1
+
+
+def test_energy_drawn_while_the_exporter_was_away_is_believed() -> None:
+    meter = metered(reading(1, 5_000), reading(601, 5_000 + 600 * 300))
+
+    assert total_joules(meter) == 185_000
+
+
+def test_a_card_without_a_register_is_integrated() -> None:
+    meter = metered(reading(1, None, 100.0), reading(2, None, 300.0), reading(4, None, 300.0))
+
+    assert total_joules(meter) == 200 + 600
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.INTEGRATED_POWER
+
+
+def test_a_failed_register_call_does_not_make_a_card_without_one() -> None:
+    meter = metered(reading(1, None, failed=True), reading(2, 7_000))
+
+    assert total_joules(meter) == 7_000
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.HARDWARE_COUNTER
+
+
+def test_a_gap_in_power_samples_is_not_bridged_when_it_is_long() -> None:
+    meter = metered(reading(1, None, 100.0), reading(60, None, 100.0), reading(61, None, 100.0))
+
+    assert total_joules(meter) == 100
+
+
+def test_a_register_that_stands_still_while_power_is_drawn_is_counted_once() -> None:
+    meter = metered(*(reading(second, 5_000) for second in range(1, 120)))
+
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.FROZEN] == 1
+
+
+def test_an_idle_register_is_not_frozen() -> None:
+    meter = metered(*(reading(second, 5_000, 0.5) for second in range(1, 120)))
+
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.FROZEN] == 0
+
+
+def test_a_restart_within_one_boot_credits_what_was_drawn_meanwhile() -> None:
+    before = metered(reading(1, 5_000), reading(2, 5_250))
+    assert before.record is not None
+
+    after = Meter(MeterRecord.from_document(before.record.to_document(), same_boot=True))
+    after.observe(reading(102, 30_250))
+
+    assert total_joules(after) == 30_250
+
+
+def test_after_a_reboot_the_total_goes_on_and_the_register_begins_anew() -> None:
+    before = metered(reading(900, 5_000), reading(901, 5_250))
+    assert before.record is not None
+
+    after = Meter(MeterRecord.from_document(before.record.to_document(), same_boot=False))
+    after.observe(reading(10, 40))
+    after.observe(reading(11, 290))
+
+    assert total_joules(after) == 5_500
