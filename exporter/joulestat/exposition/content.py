@@ -23,7 +23,11 @@ def negotiate(accept_header: str) -> ContentType:
     openmetrics, text = 0.0, 0.0
     for part in accept_header.split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        values = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+        values = {
+            name: value.strip('"')
+            for name, equals, value in (parameter.partition("=") for parameter in parameters)
+            if equals
+        }
         weight = _weight(values.get("q", "1"))
         if media == "application/openmetrics-text" and values.get("version", "1.0.0") == "1.0.0":
             openmetrics = max(openmetrics, weight)

@@ -1,4 +1,4 @@
-"""Writes pages from text that is kept from page to page: ten times faster than building it anew.
+"""Writes pages from text that is kept from page to page: six times faster than building it anew.
 
 Proven byte-equal to prometheus_client over ``collector.py``; that library is the reference for
 escaping, the order of labels and the spelling of numbers.
