@@ -1,0 +1,1 @@
+"""The two HTTP applications: a public one to read and push, an admin one to lease limits."""

@@ -1,0 +1,201 @@
+"""The endpoints that lease power limits. Calls of the governor block, so threads make them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from joulestat.domain.errors import LimitWriteFailed, UnknownDevice
+from joulestat.domain.limit import GrantOutcome, RevertOutcome
+from joulestat.domain.snapshot import DeviceState, Snapshot
+from joulestat.power.governor import Governor
+from joulestat.power.leases import EndCause
+from joulestat.server.answers import (
+    AuditWire,
+    GpusWire,
+    GpuWire,
+    RevertsWire,
+    gpu_wire,
+    grant_wire,
+    revert_wire,
+)
+from joulestat.server.gates import principal_of
+from joulestat.server.guard import read_json
+from joulestat.server.problems import Refused, shown
+from joulestat.server.wire import parse_lease_request
+
+MAX_ADMIN_BYTES = 8 * 1024
+
+MAX_AUDIT_RECORDS = 1000
+_USUAL_AUDIT_RECORDS = 100
+_MAX_SEQUENCE = 2**53
+
+AuditRecords = Callable[[int, int], Sequence[Mapping[str, object]]]
+"""Records after a sequence number (first), at most so many (second), oldest first; may block."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class AdminDoor:
+    """Reads and leases power limits."""
+
+    def __init__(
+        self,
+        *,
+        governor: Governor,
+        snapshot: Callable[[], Snapshot | None],
+        audit_records: AuditRecords,
+        wall_seconds: Callable[[], float],
+    ) -> None:
+        """Make the door.
+
+        Args:
+            governor: Holds the leases.
+            snapshot: The last tick, None before the first one.
+            audit_records: What was asked and done.
+            wall_seconds: Unix time.
+        """
+        self._governor = governor
+        self._snapshot = snapshot
+        self._audit_records = audit_records
+        self._wall_seconds = wall_seconds
+
+    async def gpus(self, _request: Request) -> Response:
+        """Answer ``GET /v1/gpus``."""
+        states = self._states()
+        return _json(GpusWire(await run_in_threadpool(lambda: [self._gpu(s) for s in states])))
+
+    async def gpu(self, request: Request) -> Response:
+        """Answer ``GET /v1/gpus/{uuid}``."""
+        device_uuid = _device_uuid(request)
+        for state in self._states():
+            if state.device.uuid == device_uuid:
+                return _json(await run_in_threadpool(self._gpu, state))
+        raise UnknownDevice(
+            f"no GPU here has the UUID {shown(device_uuid)!r}; GET /v1/gpus lists them",
+            field="gpu_uuid",
+            value=shown(device_uuid),
+        )
+
+    async def put_lease(self, request: Request) -> Response:
+        """Answer ``PUT /v1/gpus/{uuid}/lease``: 201 for a new lease, 200 for the holder's own."""
+        device_uuid = _device_uuid(request)
+        dry_run = _flag(request, "dry_run")
+        key = request.headers.get("idempotency-key")
+        wanted = parse_lease_request(await read_json(request, MAX_ADMIN_BYTES))
+        principal = principal_of(request)
+        grant = await run_in_threadpool(
+            lambda: self._governor.grant(
+                device_uuid,
+                wanted,
+                principal=principal.name,
+                dry_run=dry_run,
+                idempotency_key=key,
+            )
+        )
+        created = grant.outcome is GrantOutcome.GRANTED
+        status = HTTPStatus.CREATED if created else HTTPStatus.OK
+        return _json(grant_wire(grant, self._wall_seconds()), status)
+
+    async def delete_lease(self, request: Request) -> Response:
+        """Answer ``DELETE /v1/gpus/{uuid}/lease``: 200 with the limit now, 204 without a lease."""
+        device_uuid = _device_uuid(request)
+        holder = request.query_params.get("holder")
+        principal = principal_of(request)
+        revert = await run_in_threadpool(
+            lambda: self._governor.release(device_uuid, principal=principal.name, holder=holder)
+        )
+        if revert.outcome is RevertOutcome.NONE:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        if revert.outcome is RevertOutcome.FAILED:
+            raise _not_reverted([device_uuid])
+        return _json(revert_wire(device_uuid, revert))
+
+    async def revert_all(self, request: Request) -> Response:
+        """Answer ``POST /v1/revert-all``: every lease ends, whoever holds it."""
+        principal = principal_of(request)
+        reverts = await run_in_threadpool(
+            lambda: self._governor.revert_all(principal=principal.name, cause=EndCause.REVERT_ALL)
+        )
+        failed = [uuid for uuid, end in reverts.items() if end.outcome is RevertOutcome.FAILED]
+        if failed:
+            raise _not_reverted(failed)
+        return _json(RevertsWire([revert_wire(uuid, end) for uuid, end in reverts.items()]))
+
+    async def audit(self, request: Request) -> Response:
+        """Answer ``GET /v1/audit``: the records after a sequence number, oldest first."""
+        after = _number(request, "after", usual=0, lowest=0, highest=_MAX_SEQUENCE)
+        limit = _number(
+            request, "limit", usual=_USUAL_AUDIT_RECORDS, lowest=1, highest=MAX_AUDIT_RECORDS
+        )
+        records = await run_in_threadpool(self._audit_records, after, limit)
+        return _json(AuditWire([dict(record) for record in records]))
+
+    def _states(self) -> tuple[DeviceState, ...]:
+        snapshot = self._snapshot()
+        if snapshot is None:
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the GPUs have not been read yet; ask again in a second",
+                headers={"Retry-After": "1"},
+            )
+        return snapshot.devices
+
+    def _gpu(self, state: DeviceState) -> GpuWire:
+        # The lease as it is now: the snapshot's may be a tick old, and a client that was just
+        # granted one looks for it here.
+        lease = self._governor.lease(state.device.uuid)
+        return gpu_wire(state, lease, self._wall_seconds())
+
+
+def _device_uuid(request: Request) -> str:
+    return str(request.path_params["uuid"])
+
+
+def _json(body: msgspec.Struct, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(_ENCODER.encode(body), status, media_type="application/json")
+
+
+def _not_reverted(device_uuids: list[str]) -> LimitWriteFailed:
+    return LimitWriteFailed(
+        f"the baseline limit could not be put back on {', '.join(device_uuids)}; it is tried "
+        "again until it is, see the audit log and the exporter's log"
+    )
+
+
+def _one(request: Request, name: str) -> str | None:
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise _bad_parameter(name, ", ".join(values), "one value")
+    return values[0] if values else None
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = _one(request, name)
+    if value not in (None, "true", "false"):
+        raise _bad_parameter(name, value, "true or false")
+    return value == "true"
+
+
+def _number(request: Request, name: str, *, usual: int, lowest: int, highest: int) -> int:
+    value = _one(request, name)
+    if value is None:
+        return usual
+    # int() would also take signs, underscores and other scripts' digits.
+    if re.fullmatch(r"[0-9]{1,16}", value) and lowest <= int(value) <= highest:
+        return int(value)
+    raise _bad_parameter(name, value, f"{lowest} to {highest}")
+
+
+def _bad_parameter(name: str, value: str, allowed: str) -> Refused:
+    return Refused(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"query parameter {name} makes no sense",
+        field=name,
+        value=shown(value),
+        allowed=allowed,
+    )

@@ -1,0 +1,166 @@
+"""Who passes to an endpoint: one gate for the public listener, one for the admin listener."""
+
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.requests import Request
+
+from joulestat.domain.errors import ConfigError, StateError
+from joulestat.server.auth import Principal, Role, TokenTable
+from joulestat.server.guard import HostRule, check_host, check_local_peer, check_no_browser
+from joulestat.server.problems import Refused
+from joulestat.server.routes import Scope
+
+FAILURES_PER_SECOND = 5
+"""Refused credentials that are answered 401; beyond it 429."""
+
+MAX_TOKEN_CHARACTERS = 512
+
+_LOG = logging.getLogger(__name__)
+
+_ROLES = {
+    Scope.VIEWER: frozenset({Role.VIEWER, Role.OPERATOR}),
+    Scope.OPERATOR: frozenset({Role.OPERATOR}),
+}
+
+_TOKEN_PARAMETERS = frozenset({"token", "access_token", "auth", "authorization", "bearer"})
+
+
+class PublicGate:
+    """Lets anyone read and, unless told otherwise, this host alone push."""
+
+    def __init__(self, hosts: HostRule, *, allow_remote_push: bool) -> None:
+        self._hosts = hosts
+        self._allow_remote_push = allow_remote_push
+
+    def __call__(self, request: Request, scope: Scope) -> None:
+        """Raise ``Refused`` unless this request may use an endpoint of this scope."""
+        if scope is Scope.ANYONE:
+            return
+        if scope is not Scope.PUSHER:
+            # Nobody can prove a role here, so nobody has one.
+            raise Refused(HTTPStatus.FORBIDDEN, "this listener knows no roles")
+        check_host(request, self._hosts)
+        check_no_browser(request)
+        if not self._allow_remote_push:
+            check_local_peer(request)
+
+
+class AdminGate:
+    """Lets the owner of a token do what the token's role may."""
+
+    def __init__(
+        self,
+        hosts: HostRule,
+        *,
+        tokens: Callable[[], TokenTable],
+        wall_seconds: Callable[[], float],
+    ) -> None:
+        """Make the gate.
+
+        Args:
+            hosts: Which Host headers are answered.
+            tokens: The tokens as of now; may raise StateError or ConfigError, then nobody
+                passes.
+            wall_seconds: Unix time, for the tokens' expiry.
+        """
+        self._hosts = hosts
+        self._tokens = tokens
+        self._wall_seconds = wall_seconds
+        self._failures = _FailureCount()
+        self._logged = ""
+
+    def __call__(self, request: Request, scope: Scope) -> None:
+        """Raise ``Refused`` unless this request may use an endpoint of this scope."""
+        check_host(request, self._hosts)
+        check_no_browser(request)
+        _check_no_token_in_url(request)
+        if scope is Scope.ANYONE:
+            return
+        principal = self._principal(request)
+        if principal.role not in _ROLES.get(scope, frozenset()):
+            raise Refused(
+                HTTPStatus.FORBIDDEN,
+                f"a {principal.role} may not do this; it takes a token of role {scope}",
+                field="role",
+                value=principal.role,
+                allowed=scope,
+            )
+        request.scope["user"] = principal
+
+    def _principal(self, request: Request) -> Principal:
+        now_seconds = self._wall_seconds()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        principal: Principal | None = None
+        if scheme.lower() == "bearer" and len(token) <= MAX_TOKEN_CHARACTERS:
+            principal = self._table().authenticate(token.strip(), now_seconds)
+        if principal is not None:
+            return principal
+        # A good token passes even now: it cannot be guessed, and while somebody tries, the
+        # operator must still be able to revert.
+        if self._failures.add(now_seconds) > FAILURES_PER_SECOND:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too many requests without a valid token",
+                headers={"Retry-After": "1"},
+            )
+        raise Refused(
+            HTTPStatus.UNAUTHORIZED,
+            "no valid token: send 'Authorization: Bearer TOKEN' with one that has not expired",
+            field="Authorization",
+            headers={"WWW-Authenticate": 'Bearer realm="joulestat"'},
+        )
+
+    def _table(self) -> TokenTable:
+        try:
+            table = self._tokens()
+        except (StateError, ConfigError) as error:
+            # Who is outside must not learn paths, and a broken file is one event, not one a
+            # request.
+            if str(error) != self._logged:
+                self._logged = str(error)
+                _LOG.error("event=token_file_refused error=%r", str(error))
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the token file cannot be trusted, so nobody is let in; the log says why",
+            ) from None
+        self._logged = ""
+        return table
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who asks; only for endpoints behind the admin gate with a role for their scope."""
+    principal = request.scope["user"]
+    if not isinstance(principal, Principal):
+        raise TypeError("this endpoint is not behind the admin gate")
+    return principal
+
+
+def _check_no_token_in_url(request: Request) -> None:
+    """Refuse credentials in the URL, which proxies log and shells remember; never repeat them."""
+    for name in request.query_params:
+        if name.lower() in _TOKEN_PARAMETERS:
+            raise Refused(
+                HTTPStatus.BAD_REQUEST,
+                "a token in a URL ends up in logs: send it as 'Authorization: Bearer', and "
+                "replace this one",
+                field=name.lower(),
+            )
+
+
+class _FailureCount:
+    """Failures within the current second of Unix time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._second = 0
+        self._count = 0
+
+    def add(self, now_seconds: float) -> int:
+        with self._lock:
+            if int(now_seconds) != self._second:
+                self._second, self._count = int(now_seconds), 0
+            self._count += 1
+            return self._count

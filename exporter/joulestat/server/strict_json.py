@@ -1,0 +1,94 @@
+"""JSON into a struct, or one clear error about the one value that is wrong."""
+
+import json
+import re
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+
+from joulestat.domain.errors import InvalidLease, InvalidPush
+from joulestat.server.problems import Refused, shown
+
+T = TypeVar("T")
+
+_AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
+_NAMED = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+_STEP = re.compile(r"\.?(?P<key>[^.\[\]]+)|\[(?P<index>[0-9]+)\]")
+_EXPECTED = re.compile(r"Expected (?P<allowed>.*?)(?:, got .*)?", re.DOTALL)
+
+
+class _RepeatedKeyError(Exception):
+    """A JSON object has a key twice."""
+
+
+def decode(
+    body: bytes, decoder: msgspec.json.Decoder[T], error: type[InvalidPush] | type[InvalidLease]
+) -> T:
+    """Return what the decoder makes of a JSON body.
+
+    Strict: unknown keys, repeated keys, values of another type or out of range, NaN, text that
+    is no valid Unicode are all refused.
+
+    Raises:
+        Refused: 400, the body is not JSON at all.
+        FieldError: Of the given class; names the field, its value and what is allowed.
+    """
+    try:
+        value = decoder.decode(body)
+        # A repeated key means one thing to this parser and may mean another to the next one.
+        # The body is known to be well-formed and shallow by now.
+        json.loads(body, object_pairs_hook=_refuse_repeated_keys)
+    except msgspec.ValidationError as failure:
+        raise _field_error(str(failure), body, error) from None
+    except _RepeatedKeyError as failure:
+        key = str(failure)
+        raise error(
+            f"key {shown(key)!r} stands twice in one object; send it once",
+            field=shown(key),
+            value="",
+            allowed="each key once",
+        ) from None
+    except (ValueError, RecursionError) as failure:  # msgspec.DecodeError is a ValueError
+        raise Refused(
+            HTTPStatus.BAD_REQUEST, f"the body is not JSON: {failure}", allowed="JSON in UTF-8"
+        ) from None
+    return value
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+
+
+def _field_error(
+    message: str, body: bytes, error: type[InvalidPush] | type[InvalidLease]
+) -> InvalidPush | InvalidLease:
+    """Turn msgspec's message into field, value and what is allowed."""
+    match = _AT.fullmatch(message)
+    what, path = (match["what"], match["path"]) if match else (message, "")
+    named = _NAMED.fullmatch(what)
+    if named:
+        path = f"{path}.{named['name']}" if path else named["name"]
+    value = "" if what.startswith("Object missing") else _value_at(body, path)
+    # The look-ahead in our patterns only keeps Python's "$" from passing a final newline.
+    what = what.replace(r"$(?!\n)", "$")
+    expected = _EXPECTED.fullmatch(what)
+    return error(
+        f"{shown(path)} is {value}: {shown(what)}" if value else shown(what),
+        field=shown(path),
+        value=value,
+        allowed=expected["allowed"].replace("`", "") if expected else "",
+    )
+
+
+def _value_at(body: bytes, path: str) -> str:
+    """Return what stands at a path such as ``gpus[1]`` or ``totals.train.steps``, as text."""
+    try:
+        value = msgspec.json.decode(body)
+        for step in _STEP.finditer(path):
+            value = value[step["key"]] if step["index"] is None else value[int(step["index"])]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return ""
+    return shown(json.dumps(value, ensure_ascii=False))

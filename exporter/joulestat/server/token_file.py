@@ -1,0 +1,189 @@
+"""The file of tokens: read strictly, only while others cannot, and again when it changes."""
+
+import os
+import re
+import stat
+from collections.abc import Hashable
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import yaml
+
+from joulestat.domain.errors import ConfigError, StateError
+from joulestat.server.auth import Principal, Role, TokenEntry, TokenTable
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PRINCIPAL = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_KEYS = {"sha256", "principal", "role", "expires"}
+_REQUIRED = ("sha256", "principal", "role")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def parse_tokens(text: str, place: str = "token file") -> TokenTable:
+    """Read a token file, YAML or JSON.
+
+    ::
+
+        tokens:
+          - sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+            principal: optimizer
+            role: operator          # or viewer
+            expires: 2027-06-30     # optional; that day's midnight UTC, or a full ISO time
+
+    Raises:
+        ConfigError: Unknown or repeated key, a value that makes no sense, a digest given twice.
+    """
+    try:
+        # A SafeLoader in all but that it refuses repeated keys.
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        # The error's own text may quote the file, and with it a token put there by mistake.
+        where = f"line {mark.line + 1}" if mark else "its content"
+        raise _error(place, "", f"is not YAML without repeated keys: see {where}") from None
+    if not isinstance(document, dict) or set(document) != {"tokens"}:
+        raise _error(place, "", "must have one key, 'tokens', and nothing else")
+    items = document["tokens"]
+    if not isinstance(items, list):
+        raise _error(place, "tokens", "must be a list of tokens")
+    entries = tuple(_entry(item, f"tokens[{at}]", place) for at, item in enumerate(items))
+    if len({entry.sha256 for entry in entries}) != len(entries):
+        raise _error(place, "tokens", "has one sha256 twice; give every token one role")
+    return TokenTable(entries)
+
+
+def load_tokens(path: Path) -> TokenTable:
+    """Read a token file that nobody but its owner can read.
+
+    Raises:
+        StateError: It cannot be read, or others can read or write it.
+        ConfigError: Its content makes no sense.
+    """
+    return _load(path)[0]
+
+
+class TokenFile:
+    """A token file that is read again when it changes. Any thread may ask.
+
+    A file that went bad fails closed: no table, so nobody gets in, not even with an old token.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file once, so that a bad one stops the start.
+
+        Raises:
+            StateError: See ``load_tokens``.
+            ConfigError: See ``load_tokens``.
+        """
+        self._path = path
+        self._lock = Lock()
+        self._table, self._stamp = _load(path)
+
+    def table(self) -> TokenTable:
+        """Return the tokens as the file has them now.
+
+        Raises:
+            StateError: The file is gone or others can read it.
+            ConfigError: Its content makes no sense.
+        """
+        with self._lock:
+            try:
+                stamp: Hashable = _stamp(self._path.stat())
+            except OSError:
+                stamp = None  # let loading say what is wrong
+            if stamp is None or stamp != self._stamp:
+                self._stamp = None  # until it is read well, it is read again
+                self._table, self._stamp = _load(self._path)
+            return self._table
+
+
+def _load(path: Path) -> tuple[TokenTable, Hashable]:
+    try:
+        # Not to be kept waiting by a pipe. Links are followed: mounted secrets are links.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StateError(f"token file {path} is not a regular file")
+            if status.st_mode & _OTHERS:
+                mode = stat.S_IMODE(status.st_mode)
+                raise StateError(
+                    f"token file {path} has mode {mode:04o}, so others can use it; chmod 600 {path}"
+                )
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(f"token file {path} cannot be read: {error}") from error
+    return parse_tokens(text, str(path)), _stamp(status)
+
+
+def _stamp(status: os.stat_result) -> Hashable:
+    # The mode and owner too: chmod and chown leave the modification time alone.
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_size,
+        status.st_mode,
+    )
+
+
+def _entry(item: object, at: str, place: str) -> TokenEntry:
+    if not isinstance(item, dict):
+        raise _error(place, at, "must have the keys sha256, principal, role")
+    unknown = [key for key in item if key not in _KEYS]
+    if unknown:
+        raise _error(place, at, "has an unknown key", allowed=", ".join(sorted(_KEYS)))
+    for key in _REQUIRED:
+        if not isinstance(item.get(key), str):
+            raise _error(place, f"{at}.{key}", "must be text; quote it")
+    digest = item["sha256"].lower()
+    if not _SHA256.fullmatch(digest):
+        raise _error(place, f"{at}.sha256", "must be 64 hexadecimal digits, not the token itself")
+    if not _PRINCIPAL.fullmatch(item["principal"]):
+        raise _error(place, f"{at}.principal", "must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -")
+    if item["role"] not in set(Role):
+        raise _error(place, f"{at}.role", "must be a role", allowed=" or ".join(Role))
+    return TokenEntry(
+        sha256=digest,
+        principal=Principal(item["principal"], Role(item["role"])),
+        expires_seconds=_expiry(item.get("expires"), f"{at}.expires", place),
+    )
+
+
+def _expiry(value: object, at: str, place: str) -> float | None:
+    """Return Unix seconds; times without a zone are UTC, a bare date begins at its midnight."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    # A datetime is a date too, so it is asked first.
+    if not isinstance(moment, datetime):
+        if not isinstance(moment, date):
+            raise _error(place, at, "must be an ISO date such as 2027-06-30")
+        moment = datetime.combine(moment, time())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _error(place: str, field: str, what: str, allowed: str = "") -> ConfigError:
+    """Return the error about an entry, without its value: that may be a token by mistake."""
+    return ConfigError(
+        f"{place}: {field or 'the file'} {what}",
+        field=field,
+        value="(not shown)",
+        place=place,
+        allowed=allowed,
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as ``safe_load`` reads it, but a key given twice is an error, not the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        keys = [key.value for key, _ in node.value]
+        if len(set(map(str, keys))) != len(keys):
+            raise yaml.constructor.ConstructorError(problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
