@@ -35,7 +35,7 @@ from joulestat.exposition import Constants, ContentType, Exposition
 from joulestat.exposition.collector import registry
 from joulestat.exposition.writer import number_text
 
-ANY_TEXT = st.text(st.characters() | st.sampled_from('\\"\n'), max_size=6)
+ANY_TEXT = st.text(st.characters() | st.sampled_from('\\"\n\ud800'), max_size=6)
 ANY_FLOAT = st.floats() | st.floats(0, 1e9)
 COUNT = st.integers(0, 10**18)
 UUIDS = ("GPU-a", "GPU-b", 'GPU-"c\\')
@@ -125,7 +125,7 @@ CONSTANTS = st.builds(Constants, ANY_TEXT, ANY_TEXT, ANY_TEXT, TARIFFS)
 EXAMPLE_CONSTANTS = Constants("0.1.0", "abc", "3.11", Tariff(0.31, "EUR", 380.0, "DE", 1.25))
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(SNAPSHOTS, CONSTANTS)
 @example(example_snapshot(), EXAMPLE_CONSTANTS)
 def test_pages_are_those_of_prometheus_client(snapshot: Snapshot, constants: Constants) -> None:
@@ -138,7 +138,7 @@ def test_pages_are_those_of_prometheus_client(snapshot: Snapshot, constants: Con
     )
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(SNAPSHOTS, min_size=2, max_size=2), CONSTANTS)
 def test_a_page_does_not_depend_on_what_was_shown_before(
     shown: list[Snapshot], constants: Constants
@@ -149,7 +149,7 @@ def test_a_page_does_not_depend_on_what_was_shown_before(
     assert fresh.render(shown[1], ContentType.TEXT) == used.render(shown[1], ContentType.TEXT)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(SNAPSHOTS)
 def test_every_number_on_a_page_is_finite_and_no_series_lacks_a_value(snapshot: Snapshot) -> None:
     page = Exposition(EXAMPLE_CONSTANTS).render(snapshot, ContentType.TEXT).decode()

@@ -19,6 +19,7 @@ from fakes.snapshots import (
     uuid_of,
 )
 from joulestat.domain.device import Details, PowerLimits, Reading
+from joulestat.domain.run import RunLabels
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.tariff import Tariff
 from joulestat.exposition import Constants, ContentType, Exposition
@@ -228,6 +229,12 @@ def test_labels_survive_escaping() -> None:
 
     assert 'say "hi"\\' == odd.labels["job"]
     assert "zoë\nline two" == odd.labels["user"]
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+    odd = replace(run_state(), labels=RunLabels(user="\ud800x"))
+
+    assert ["1.0"] == only(snapshot((), (odd,)), 'user="?x"')
 
 
 def test_both_formats_equal_what_prometheus_client_writes() -> None:
