@@ -1,0 +1,83 @@
+"""Which nodes a run is on: target labels say where a series was scraped, not what machine it is.
+
+One machine appears under several target labels when two Prometheus replicas scrape it, or when
+its exporter came back under another address; counting both would double the energy. A run that
+was queued again elsewhere leaves a machine behind; adding it to the new one would double it too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from joulestat.optimizer.increments import Slice
+from joulestat.optimizer.promql import Labels
+
+Target = frozenset[tuple[str, str]]
+"""The labels that Prometheus gave to a scraped exporter."""
+
+_OWN_LABELS = {
+    "__name__",
+    "run",
+    "phase",
+    "power_limit_watts",
+    "rank",
+    "gpu",
+    "gpu_uuid",
+}
+"""Labels of the exporter itself; all others come from the scrape configuration."""
+
+
+def target_of(labels: Labels) -> Target:
+    """Return the labels that identify where a series was scraped."""
+    return frozenset((name, value) for name, value in labels.items() if name not in _OWN_LABELS)
+
+
+def nodes_of(
+    targets: Iterable[Target], uuids_by_target: Mapping[Target, set[str]]
+) -> dict[Target, str]:
+    """Return the node behind each target: targets that show one GPU are one node.
+
+    Args:
+        targets: All targets that show the run.
+        uuids_by_target: Devices that the run claimed, as each target shows them.
+    """
+    nodes: list[tuple[set[str], list[Target]]] = []
+    for target in sorted(targets, key=sorted):
+        uuids = set(uuids_by_target.get(target, ()))
+        members = [target]
+        for node in [node for node in nodes if node[0] & uuids]:
+            nodes.remove(node)
+            uuids |= node[0]
+            members += node[1]
+        nodes.append((uuids, members))
+    return {target: _name(min(members, key=sorted)) for _, members in nodes for target in members}
+
+
+def present_placement(slices: Sequence[Slice], tolerance_seconds: float) -> list[Slice]:
+    """Return the slices since the run has been on the nodes that it is on last.
+
+    A node is left when it made no step for longer than the tolerance before the run's last one.
+
+    Args:
+        slices: All nodes' slices.
+        tolerance_seconds: How far nodes of one synchronous run may seem apart.
+    """
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for item in slices:
+        if item.steps:
+            first[item.node] = min(item.end_seconds, first.get(item.node, item.end_seconds))
+            last[item.node] = max(item.end_seconds, last.get(item.node, item.end_seconds))
+    if len(last) < 2:
+        return list(slices)
+    newest = max(last.values())
+    present = {node for node, at in last.items() if newest - at <= tolerance_seconds}
+    joined = {first[node] for node in present}
+    since = [last[node] for node in last.keys() - present]
+    if max(joined) - min(joined) > tolerance_seconds:
+        since.append(max(joined))
+    begin = max(since, default=float("-inf"))
+    return [item for item in slices if item.node in present and item.start_seconds >= begin]
+
+
+def _name(target: Target) -> str:
+    labels = dict(target)
+    return labels.get("instance") or ",".join(f"{k}={v}" for k, v in sorted(target)) or "the node"

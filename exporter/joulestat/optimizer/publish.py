@@ -1,0 +1,143 @@
+"""Carries decisions to the exporters, as leases: a limit that nobody renews ends by itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from joulestat.client.admin import AdminClient
+from joulestat.domain.errors import AdminError
+from joulestat.domain.plan import Action, Decision
+
+HOLDER = "optimizer"
+SHORTEST_TTL_SECONDS = 60.0
+ROUNDS_PER_TTL = 3
+"""A lease outlives two missed rounds, no more."""
+
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of one decision.
+
+    Attributes:
+        leased: Devices on which the limit is now held.
+        released: Devices whose lease was ended.
+        errors: What went wrong, one sentence each; empty if all is well.
+    """
+
+    leased: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    run: str
+    action: Action
+    admin: AdminClient
+
+
+def ttl_for(watch_seconds: float) -> float:
+    """Return how long a lease should run when it is renewed this often."""
+    return max(SHORTEST_TTL_SECONDS, ROUNDS_PER_TTL * watch_seconds)
+
+
+class LeasePublisher:
+    """Holds the decided limits on all devices of a run, or on none. For one thread."""
+
+    def __init__(self, admins: Sequence[AdminClient], ttl_seconds: float) -> None:
+        """Publish through these exporters' admin APIs.
+
+        Args:
+            admins: One client per exporter; which of them has a device is found out by asking.
+            ttl_seconds: How long each lease runs unless renewed.
+        """
+        self._admins = tuple(admins)
+        self._ttl_seconds = ttl_seconds
+        self._held: dict[str, _Held] = {}
+
+    def publish(self, decision: Decision) -> Published:
+        """Hold what was decided; with no advice, end what this publisher held for the run.
+
+        A run whose devices stand at different limits is slow on all and measured on none. So
+        where one device cannot be leased, the others are released.
+        """
+        if decision.action is Action.NONE or decision.power_limit_watts is None:
+            return self.release(decision.run)
+        left = [
+            uuid
+            for uuid, held in self._held.items()
+            if held.run == decision.run and uuid not in decision.gpu_uuids
+        ]
+        gone = self._release(left)
+        for uuid in decision.gpu_uuids:
+            try:
+                self._lease(uuid, decision, decision.power_limit_watts)
+            except AdminError as error:
+                undone = self.release(decision.run)
+                return Published(
+                    released=(*gone.released, *undone.released),
+                    errors=(*gone.errors, f"{uuid}: {error}", *undone.errors),
+                )
+        return Published(decision.gpu_uuids, gone.released, gone.errors)
+
+    def release(self, run: str | None = None, *, keep_holds: bool = False) -> Published:
+        """End leases that this publisher set.
+
+        Args:
+            run: Only this run's; None for all.
+            keep_holds: End those of probes only; a hold is left to run out.
+        """
+        return self._release(
+            [
+                uuid
+                for uuid, held in self._held.items()
+                if run in (None, held.run) and not (keep_holds and held.action is Action.HOLD)
+            ]
+        )
+
+    def _lease(self, uuid: str, decision: Decision, limit_watts: int) -> None:
+        """Lease at the exporter that has the device.
+
+        Raises:
+            AdminError: It refused, or none has the device.
+        """
+        known = self._held.get(uuid)
+        for admin in (known.admin,) if known else self._admins:
+            # Noted before it is known to have worked: an answer may get lost after the grant.
+            self._held[uuid] = _Held(decision.run, decision.action, admin)
+            try:
+                admin.put_lease(
+                    uuid,
+                    power_limit_watts=limit_watts,
+                    ttl_seconds=self._ttl_seconds,
+                    holder=HOLDER,
+                    reason=f"{decision.run}: {decision.action.value} {limit_watts} W",
+                )
+            except AdminError as error:
+                if error.status is not None and known is None:
+                    del self._held[uuid]
+                if error.status != _NOT_FOUND:
+                    raise
+            else:
+                return
+        raise AdminError(
+            "none of the admin APIs given has this GPU; name each node's exporter with --admin.url",
+            status=_NOT_FOUND,
+        )
+
+    def _release(self, uuids: Iterable[str]) -> Published:
+        released: list[str] = []
+        errors: list[str] = []
+        for uuid in uuids:
+            held = self._held.pop(uuid)
+            try:
+                held.admin.delete_lease(uuid, holder=HOLDER)
+            except AdminError as error:
+                errors.append(
+                    f"{uuid}: not released ({error}); its lease ends by itself within "
+                    f"{self._ttl_seconds:.0f} s"
+                )
+            else:
+                released.append(uuid)
+        return Published(released=tuple(released), errors=tuple(errors))

@@ -1,0 +1,160 @@
+"""What Prometheus would hold of a training run with known joules and seconds per step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+START_SECONDS = 1_790_000_000
+SETTLE_SECONDS = 2.0
+DEFAULT_WATTS = 300
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One node's energy and time per step at one limit."""
+
+    joules: float
+    seconds: float
+
+
+@dataclass
+class Node:
+    """One exporter's counters, and what was scraped of them."""
+
+    instance: str
+    counters: dict[str, list[float]] = field(default_factory=dict)
+    """Steps, seconds and joules by value of the label ``power_limit_watts``."""
+    births: float = 0.0
+
+
+@dataclass
+class TrainingHistory:
+    """A simulated run. ``schedule`` names limits and how long each is in force, seconds.
+
+    Attributes:
+        run: Its name; any text.
+        truth: What a step costs on one node, by limit.
+        schedule: Limits in order, the first one without a lease.
+        n_nodes: Nodes, each with one GPU, all alike.
+        scrape_seconds: Scrape interval; nodes are scraped at different moments.
+        missed: Seconds after the start in which no scrape succeeds.
+        resets: Seconds after the start at which the exporters forget everything.
+        ends: Whether the run ends with the schedule and is shown a while longer.
+    """
+
+    run: str
+    truth: Mapping[int, Truth]
+    schedule: Sequence[tuple[int, float]]
+    n_nodes: int = 1
+    scrape_seconds: float = 1.0
+    missed: Sequence[tuple[float, float]] = ()
+    resets: Sequence[float] = ()
+    ends: bool = False
+    start_seconds: float = START_SECONDS
+
+    @property
+    def duration_seconds(self) -> float:
+        return sum(seconds for _, seconds in self.schedule)
+
+    @property
+    def end_seconds(self) -> float:
+        """Unix time of the schedule's end."""
+        return self.start_seconds + self.duration_seconds
+
+    def lines(self) -> Iterator[str]:
+        """Yield OpenMetrics samples in order of time."""
+        samples: list[tuple[float, str]] = []
+        for index in range(self.n_nodes):
+            samples += self._node_samples(index)
+        samples.sort(key=lambda item: item[0])
+        yield from (line for _, line in samples)
+
+    def _node_samples(self, index: int) -> Iterator[tuple[float, str]]:
+        node = Node(f"node{index}:9400", births=self.start_seconds + 0.25)
+        uuid = f"GPU-{escape(self.run)}-{index}"
+        pushes = self._pushes()
+        push = next(pushes, None)
+        resets = sorted(self.resets)
+        offset = 0.1 + 0.3 * index
+        for number in range(int((self.duration_seconds + 60 * self.ends) / self.scrape_seconds)):
+            at = offset + number * self.scrape_seconds
+            while resets and resets[0] <= at:
+                node.counters.clear()
+                node.births = self.start_seconds + resets.pop(0)
+            if self._label(at, 0.0).isdigit():
+                node.counters.setdefault(self._label(at, 0.0), [0.0, 0.0, 0.0])
+            while push is not None and push[0] <= at:
+                _, label, grown = push
+                known = node.counters.setdefault(label, [0.0, 0.0, 0.0])
+                for part, amount in enumerate(grown):
+                    known[part] += amount
+                push = next(pushes, None)
+            if not any(begin <= at < end for begin, end in self.missed):
+                for text in self._page(node, uuid, at):
+                    yield self.start_seconds + at, f"{text} {self.start_seconds + at:.3f}"
+
+    def _pushes(self) -> Iterator[tuple[float, str, tuple[float, float, float]]]:
+        """Yield (second, label, growth) of each push: once a second, whole steps only."""
+        done = 0.0
+        for second in range(1, int(self.duration_seconds) + 1):
+            begin, steps, joules = done, 0, 0.0
+            while True:
+                cost = self.truth[self._limit(done)]
+                if done + cost.seconds > second:
+                    break
+                done += cost.seconds
+                steps += 1
+                joules += cost.joules
+            if steps:
+                yield second, self._label(done, begin), (steps, done - begin, joules)
+
+    def _limit(self, at: float) -> int:
+        for limit, seconds in self.schedule:
+            if at < seconds:
+                return limit
+            at -= seconds
+        return self.schedule[-1][0]
+
+    def _label(self, at: float, begin: float) -> str:
+        """Return the limit in force from ``begin`` to ``at``, or transition."""
+        changed = 0.0
+        for _, seconds in self.schedule[:-1]:
+            changed += seconds
+            if begin < changed + SETTLE_SECONDS and changed < at and begin:
+                return "transition"
+        return str(self._limit(at))
+
+    def _page(self, node: Node, uuid: str, at: float) -> Iterator[str]:
+        run = f'run="{escape(self.run)}"'
+        target = f'job="joulestat",instance="{node.instance}"'
+        for limit, parts in node.counters.items():
+            labels = f'{{{run},phase="train",power_limit_watts="{limit}",{target}}}'
+            for name, value in zip(("steps", "step_seconds", "energy_joules"), parts, strict=True):
+                yield f"joulestat_run_{name}_total{labels} {value!r}"
+        yield f"joulestat_run_start_timestamp_seconds{{{run},{target}}} {node.births}"
+        over = self.ends and at > self.duration_seconds
+        pushed = self.start_seconds + min(int(at), self.duration_seconds)
+        yield f'joulestat_run_last_push_timestamp_seconds{{{run},rank="0",{target}}} {pushed}'
+        device = f'gpu="0",gpu_uuid="{uuid}",{target}'
+        if over:
+            ended = self.end_seconds
+            yield f"joulestat_run_end_timestamp_seconds{{{run},{target}}} {ended}"
+        else:
+            yield f'joulestat_run_gpu{{{run},rank="0",phase="train",{device}}} 1'
+        first = self.schedule[0][0]
+        limit = first if over else self._limit(at)
+        prefix = "joulestat_gpu_power_limit"
+        yield f"{prefix}_enforced_watts{{{device}}} {limit}"
+        yield f"{prefix}_default_watts{{{device}}} {DEFAULT_WATTS}"
+        yield f"{prefix}_min_watts{{{device}}} 100"
+        yield f"{prefix}_max_watts{{{device}}} 350"
+        if not over and limit != first:
+            yield f"{prefix}_target_watts{{{device}}} {limit}"
+
+
+def escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def openmetrics(*histories: TrainingHistory) -> str:
+    """Return one document of several runs."""
+    return "\n".join([*(line for one in histories for line in one.lines()), "# EOF\n"])
