@@ -1,4 +1,4 @@
-"""The endpoints that lease power limits. Calls of the governor block, so threads make them."""
+"""The endpoints that lease power limits. What calls a driver blocks, so threads make it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from joulestat.domain.errors import LimitWriteFailed, UnknownDevice
-from joulestat.domain.limit import GrantOutcome, RevertOutcome
+from joulestat.domain.limit import GrantOutcome, PowerControl, RevertOutcome
 from joulestat.domain.snapshot import DeviceState, Snapshot
 from joulestat.power.governor import Governor
 from joulestat.power.leases import EndCause
@@ -66,15 +66,15 @@ class AdminDoor:
 
     async def gpus(self, _request: Request) -> Response:
         """Answer ``GET /v1/gpus``."""
-        states = self._states()
-        return _json(GpusWire(await run_in_threadpool(lambda: [self._gpu(s) for s in states])))
+        controls = self._governor.controls()
+        return _json(GpusWire([self._gpu(state, controls) for state in self._states()]))
 
     async def gpu(self, request: Request) -> Response:
         """Answer ``GET /v1/gpus/{uuid}``."""
         device_uuid = _device_uuid(request)
         for state in self._states():
             if state.device.uuid == device_uuid:
-                return _json(await run_in_threadpool(self._gpu, state))
+                return _json(self._gpu(state, self._governor.controls()))
         raise UnknownDevice(
             f"no GPU here has the UUID {shown(device_uuid)!r}; GET /v1/gpus lists them",
             field="gpu_uuid",
@@ -145,11 +145,11 @@ class AdminDoor:
             )
         return snapshot.devices
 
-    def _gpu(self, state: DeviceState) -> GpuWire:
+    def _gpu(self, state: DeviceState, controls: Mapping[str, PowerControl]) -> GpuWire:
         # The lease as it is now: the snapshot's may be a tick old, and a client that was just
         # granted one looks for it here.
-        lease = self._governor.lease(state.device.uuid)
-        return gpu_wire(state, lease, self._wall_seconds())
+        control = controls.get(state.device.uuid, state.control)
+        return gpu_wire(state, control, self._wall_seconds())
 
 
 def _device_uuid(request: Request) -> str:

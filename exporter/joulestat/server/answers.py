@@ -2,7 +2,7 @@
 
 import msgspec
 
-from joulestat.domain.limit import Grant, Lease, Revert
+from joulestat.domain.limit import Grant, Lease, PowerControl, Revert
 from joulestat.domain.run import PushAnswer
 from joulestat.domain.snapshot import DeviceState
 
@@ -111,8 +111,8 @@ def lease_wire(lease: Lease, now_seconds: float) -> LeaseWire:
     )
 
 
-def gpu_wire(state: DeviceState, lease: Lease | None, now_seconds: float) -> GpuWire:
-    """Return the JSON form of a device; ``lease`` is the one in force now, not at the tick."""
+def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> GpuWire:
+    """Return the JSON form of a device; ``control`` is as of now, not as of the tick."""
     limits = state.reading.limits if state.reading is not None else None
     return GpuWire(
         gpu_uuid=state.device.uuid,
@@ -124,9 +124,9 @@ def gpu_wire(state: DeviceState, lease: Lease | None, now_seconds: float) -> Gpu
         default_watts=limits.default_watts if limits else None,
         min_watts=limits.min_watts if limits else None,
         max_watts=limits.max_watts if limits else None,
-        writable=state.control.writable,
-        drift=state.control.drift,
-        lease=lease_wire(lease, now_seconds) if lease is not None else None,
+        writable=control.writable,
+        drift=control.drift,
+        lease=lease_wire(control.lease, now_seconds) if control.lease else None,
     )
 
 
