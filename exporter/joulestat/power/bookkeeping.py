@@ -1,0 +1,131 @@
+"""Journal and audit log together, in two strictnesses: a grant needs them, a revert does not."""
+
+import logging
+import threading
+
+from joulestat.domain.clock import Clock
+from joulestat.domain.errors import ControlReadOnly, StateError
+from joulestat.power.audit import Audit, AuditPhase, AuditValue
+from joulestat.power.journal import Journal
+from joulestat.power.journal_rows import Answer
+from joulestat.power.leases import LeaseRecord
+from joulestat.power.write_rate import WriteRate
+
+_LOG = logging.getLogger(__name__)
+
+_REFUSAL_INTERVAL_SECONDS = 0.1
+_REFUSAL_BURST = 10
+"""Refused requests change nothing; ten a second are recorded, the rest only counted."""
+
+
+class Bookkeeping:
+    """Records intents, leases and results. Any thread may call any method."""
+
+    def __init__(self, journal: Journal, audit: Audit, clock: Clock) -> None:
+        self._journal = journal
+        self._audit = audit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._audit_works = True
+        self._refusals = WriteRate(interval_seconds=_REFUSAL_INTERVAL_SECONDS, burst=_REFUSAL_BURST)
+        self._n_unrecorded = 0
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """Why no lease can be recorded, None where one can."""
+        return self._journal.read_only_reason
+
+    def require(self) -> None:
+        """Refuse what would need the journal.
+
+        Raises:
+            ControlReadOnly: The journal is read-only.
+        """
+        reason = self.read_only_reason
+        if reason is not None:
+            raise ControlReadOnly(f"no lease can be recorded, so none is granted: {reason}")
+
+    def intend(self, action: str, **members: AuditValue) -> int:
+        """Put an intent into the audit log, before anything happens; return its number.
+
+        Raises:
+            ControlReadOnly: It cannot be written.
+        """
+        self.require()
+        try:
+            return self._audit.record(AuditPhase.INTENT, action, **members)
+        except StateError as error:
+            raise ControlReadOnly(
+                f"the request cannot be recorded, so it is refused: {error}"
+            ) from error
+
+    def keep(self, record: LeaseRecord, answer: Answer | None = None) -> None:
+        """Put a lease, and the answer to its request, on the disk.
+
+        Raises:
+            ControlReadOnly: It cannot be written.
+        """
+        try:
+            self._journal.put(record, answer)
+        except StateError as error:
+            raise ControlReadOnly(f"the lease cannot be recorded: {error}") from error
+
+    def answer(self, scope: str) -> Answer | None:
+        """Return what a request was answered before.
+
+        Raises:
+            ControlReadOnly: It cannot be read, so the request might be done twice.
+        """
+        try:
+            return self._journal.answer(scope)
+        except StateError as error:
+            raise ControlReadOnly(f"earlier answers cannot be read: {error}") from error
+
+    def try_keep(self, record: LeaseRecord) -> None:
+        """Put a lease on the disk if that is possible; its former state there is safe as well."""
+        try:
+            self._journal.put(record)
+        except StateError as error:
+            _LOG.warning("lease not recorded device=%s error=%r", record.lease.device_uuid, error)
+
+    def try_forget(self, device_uuid: str) -> bool:
+        """Take a lease off the disk; return whether it is gone."""
+        try:
+            self._journal.delete(device_uuid)
+        except StateError as error:
+            _LOG.warning("ended lease still recorded device=%s error=%r", device_uuid, error)
+            return False
+        return True
+
+    def try_note(self, phase: AuditPhase, action: str, **members: AuditValue) -> int | None:
+        """Put a record into the audit log if that is possible; return its number."""
+        try:
+            seq = self._audit.record(phase, action, **members)
+        except StateError as error:
+            if self._audit_works:
+                _LOG.error("audit log not written action=%s error=%r", action, str(error))
+            self._audit_works = False
+            return None
+        if not self._audit_works:
+            _LOG.info("audit log written again seq=%d", seq)
+        self._audit_works = True
+        return seq
+
+    def note_refusal(self, action: str, error: Exception, **members: AuditValue) -> None:
+        """Put a refused request into the audit log, at a bounded rate."""
+        with self._lock:
+            now_ns = self._clock.boottime_ns()
+            if self._refusals.wait_seconds(now_ns) > 0:
+                self._n_unrecorded += 1
+                return
+            self._refusals.take(now_ns)
+            unrecorded, self._n_unrecorded = self._n_unrecorded, 0
+        self.try_note(
+            AuditPhase.RESULT,
+            action,
+            outcome="refused",
+            error=type(error).__name__,
+            detail=str(error),
+            unrecorded_refusals=unrecorded or None,
+            **members,
+        )

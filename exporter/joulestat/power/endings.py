@@ -1,0 +1,105 @@
+"""Ending leases under their devices' locks, alone or many at once; what the loop calls."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from joulestat.domain.clock import Clock
+from joulestat.domain.errors import LeaseHeld
+from joulestat.domain.limit import LimitChange, Revert
+from joulestat.domain.units import ns_to_seconds
+from joulestat.power.controlled import ControlledDevice, Ending
+from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
+from joulestat.power.reverts import Reverter
+from joulestat.power.side_by_side import FAILED, Spawn, side_by_side
+
+_LOG = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+
+class Endings:
+    """Ends leases of devices that nobody has locked yet. Any thread may call any method."""
+
+    def __init__(
+        self,
+        reverter: Reverter,
+        clock: Clock,
+        policy: LeasePolicy,
+        spawn: Spawn,
+        publish: Callable[[ControlledDevice], None],
+    ) -> None:
+        self._reverter = reverter
+        self._clock = clock
+        self._timeout_seconds = policy.driver_timeout_seconds
+        self._spawn = spawn
+        self._publish = publish
+
+    def end(
+        self, device: ControlledDevice, cause: str, principal: str, holder: str | None = None
+    ) -> Revert:
+        """End a device's lease; where its driver is busy for too long, ``tend`` will.
+
+        Raises:
+            LeaseHeld: A holder was given, and another one has the lease.
+        """
+        self._check_holder(device, holder)
+        principal = plain_text(principal)
+        if not device.lock.acquire(timeout=self._timeout_seconds):
+            device.ending = device.ending or Ending(cause, principal)
+            return FAILED
+        try:
+            # Again, now that it cannot change any more.
+            self._check_holder(device, holder)
+            job = partial(self._reverter.end, device, cause, principal)
+            return self._surviving(device, job) or FAILED
+        finally:
+            device.lock.release()
+
+    def end_each(
+        self, devices: Iterable[ControlledDevice], cause: str, principal: str
+    ) -> Mapping[str, Revert]:
+        """End the leases of several devices; a driver that hangs keeps none of the others."""
+        jobs = {device.uuid: partial(self.end, device, cause, principal) for device in devices}
+        return side_by_side(jobs, self._spawn, self._timeout_seconds)
+
+    def tend(self, devices: Iterable[ControlledDevice]) -> None:
+        """End what is due, retry what failed, look after what is held; wait for no lock."""
+        now_ns = self._clock.boottime_ns()
+        for device in devices:
+            if self._reverter.due(device, now_ns) and not device.lock.locked():
+                self._spawn(partial(self._tend, device))
+
+    def _tend(self, device: ControlledDevice) -> None:
+        if not device.lock.acquire(blocking=False):
+            return
+        try:
+            self._surviving(device, partial(self._reverter.tend, device))
+        finally:
+            device.lock.release()
+
+    def _surviving(self, device: ControlledDevice, job: Callable[[], _Answer]) -> _Answer | None:
+        """Return a job's answer; None after what no limiter should raise, to try again later."""
+        try:
+            return job()
+        except Exception:  # noqa: BLE001 - one device's surprise must not strand the others
+            _LOG.exception("ending a lease failed unexpectedly device=%s", device.uuid)
+            device.ending = device.ending or Ending(EndCause.WRITE_FAILED, OURSELVES)
+            device.ending.put_off(self._clock.boottime_ns())
+            device.count(LimitChange.FAILED)
+            return None
+        finally:
+            self._publish(device)
+
+    def _check_holder(self, device: ControlledDevice, holder: str | None) -> None:
+        lease = device.control.lease
+        if lease is None or holder is None or plain_text(holder) == lease.holder:
+            return
+        left_ns = lease.expires_boottime_ns - self._clock.boottime_ns()
+        raise LeaseHeld(
+            f"{device.uuid} is leased by {lease.holder!r}, not by {plain_text(holder)!r}; "
+            "nothing was changed",
+            holder=lease.holder,
+            expires_in_seconds=ns_to_seconds(max(0, left_ns)),
+        )

@@ -1,0 +1,286 @@
+"""The governor: who holds which device's power limit, and until when."""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
+
+from joulestat.devices.backend import Limiter
+from joulestat.domain.clock import Clock
+from joulestat.domain.errors import (
+    ControlReadOnly,
+    DeviceError,
+    LeaseError,
+    LeaseHeld,
+    LimitWriteFailed,
+    StateError,
+    UnknownDevice,
+)
+from joulestat.domain.limit import (
+    Grant,
+    Lease,
+    LeaseRequest,
+    LimitChange,
+    PowerControl,
+    Revert,
+)
+from joulestat.power.audit import Audit, AuditPhase
+from joulestat.power.bookkeeping import Bookkeeping
+from joulestat.power.controlled import ControlledDevice, Ending, OnWrite
+from joulestat.power.endings import Endings
+from joulestat.power.grants import Granter
+from joulestat.power.journal import Journal
+from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
+from joulestat.power.planning import ask, plan
+from joulestat.power.reverts import Reverter
+from joulestat.power.side_by_side import Spawn, one_after_the_other
+
+_LOG = logging.getLogger(__name__)
+
+
+class Governor:
+    """Grants, renews, changes and ends leases.
+
+    Any thread may call any method. Calls of one device's driver are made one at a time; devices
+    do not wait for each other, and the tables are never locked while a driver is called.
+    ``lease`` and ``controls`` lock nothing.
+    """
+
+    def __init__(
+        self,
+        limiters: Mapping[str, Limiter],
+        journal: Journal,
+        audit: Audit,
+        clock: Clock,
+        policy: LeasePolicy,
+        *,
+        on_write: OnWrite | None = None,
+        spawn: Spawn = one_after_the_other,
+    ) -> None:
+        """Take control of devices, without calling any of them.
+
+        Args:
+            limiters: By device UUID. A device that cannot be set is not in it.
+            journal: Stays open until the caller closes it, after ``close``.
+            audit: Likewise.
+            clock: Times leases, on the boot-time clock.
+            policy: What the host allows.
+            on_write: Called with a device's UUID right before its limit is written.
+            spawn: Starts a daemon thread for ``recover``, ``expire``, ``revert_all`` and
+                ``close``, so that a driver that hangs keeps no other device's baseline from
+                coming back. Without it they do one device after the other.
+        """
+        self._devices = {
+            uuid: ControlledDevice(uuid, limiter, policy, on_write)
+            for uuid, limiter in limiters.items()
+        }
+        self._journal = journal
+        self._clock = clock
+        self._policy = policy
+        self._books = Bookkeeping(journal, audit, clock)
+        reverter = Reverter(self._books, clock)
+        self._granter = Granter(self._books, reverter, clock)
+        self._endings = Endings(reverter, clock, policy, spawn, self._publish)
+        self._closing = False
+        self._publish_lock = threading.Lock()
+        self._controls: Mapping[str, PowerControl] = MappingProxyType({})
+        self._publish()
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """Why no lease can be granted, None where one can."""
+        return "the service is stopping" if self._closing else self._books.read_only_reason
+
+    def controls(self) -> Mapping[str, PowerControl]:
+        """Return every controlled device's state; immutable, one instant per device."""
+        return self._controls
+
+    def lease(self, device_uuid: str) -> Lease | None:
+        """Return the lease in force, None without one or for a device that is not controlled."""
+        control = self._controls.get(device_uuid)
+        return None if control is None else control.lease
+
+    def range_watts(self, device_uuid: str) -> tuple[float, float] | None:
+        """Return the lowest and highest limit a lease may hold; read once, then remembered.
+
+        Returns:
+            None while the driver has not said, and where the device is not controlled.
+        """
+        device = self._devices.get(device_uuid)
+        if device is None or device.known_range_watts is not None:
+            return None if device is None else device.known_range_watts
+        try:
+            with device.held():
+                return device.range_watts()
+        except (DeviceError, LeaseError) as error:
+            _LOG.info("range of limits not read device=%s error=%r", device_uuid, str(error))
+            return None
+
+    def grant(
+        self,
+        device_uuid: str,
+        request: LeaseRequest,
+        *,
+        principal: str,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Grant:
+        """Grant, renew or change a lease, or only say what would become of the request.
+
+        Args:
+            device_uuid: Which device.
+            request: What is wanted. The same holder with the same principal renews and changes
+                its own lease.
+            principal: Whose token it is.
+            dry_run: Check only; then the key is not looked at.
+            idempotency_key: The same request under the same key is done once in 24 hours and
+                answered alike every time, whatever became of the lease meanwhile.
+
+        Raises:
+            UnknownDevice: No such device, or its limit cannot be set.
+            InvalidLease: A value is outside what is allowed.
+            LeaseHeld: Another holder has the lease.
+            TooManyWrites: The hardware was written too often lately.
+            ControlReadOnly: The lease cannot be recorded, or the service is stopping.
+            LimitWriteFailed: The driver does not answer, refused, or reads back another limit.
+        """
+        with ExitStack() as locks:
+            with self._noting_refusals(device_uuid, request, principal, dry_run=dry_run):
+                asked = ask(device_uuid, request, principal, idempotency_key)
+                device = self._known(device_uuid)
+                locks.enter_context(device.held())
+                repeated = None if dry_run else self._granter.repeat(asked)
+                if repeated is not None:
+                    return repeated
+                planned = plan(device, asked, self._policy, self._clock)
+                if self._closing:
+                    raise ControlReadOnly("the service is stopping and grants no more leases")
+                if dry_run:
+                    return self._granter.rehearse(planned)
+                intent_seq = self._granter.intend(device, planned)
+            try:
+                return self._granter.carry_out(device, planned, intent_seq)
+            finally:
+                self._publish(device)
+
+    def release(self, device_uuid: str, *, principal: str, holder: str | None = None) -> Revert:
+        """End a lease and put the baseline back.
+
+        Args:
+            device_uuid: Which device.
+            principal: Whose token it is.
+            holder: End it only if this one holds it; None ends anyone's.
+
+        Returns:
+            What became of it. After ``failed`` it is tried again until it succeeds.
+
+        Raises:
+            UnknownDevice: No such device, or its limit cannot be set.
+            LeaseHeld: Another holder has the lease.
+        """
+        device = self._known(device_uuid)
+        try:
+            return self._endings.end(device, EndCause.RELEASED, principal, holder)
+        except LeaseHeld as error:
+            self._books.note_refusal("release", error, gpu_uuid=device_uuid, principal=principal)
+            raise
+
+    def revert_all(self, *, principal: str, cause: str) -> Mapping[str, Revert]:
+        """End every lease, whoever holds it.
+
+        Returns:
+            What became of each controlled device; ``none`` where there was no lease, ``failed``
+            where the driver did not answer in time or refused, which is tried again.
+        """
+        return self._endings.end_each(self._devices.values(), cause, principal)
+
+    def expire(self) -> None:
+        """End leases that are due, retry what failed, notice foreign changes.
+
+        For a loop, every 0.25 s: a limit outlives its lease by no more than that.
+        """
+        self._endings.tend(self._devices.values())
+
+    def recover(self) -> Mapping[str, Revert]:
+        """End what an earlier process left in the journal. Once, before anything else.
+
+        A lease of an earlier boot is dropped and nothing written: limits do not survive a boot.
+        A lease of a device that is not there stays in the journal, for when it is back.
+
+        Returns:
+            What became of each device that had a lease of this boot.
+        """
+        try:
+            records = {record.lease.device_uuid: record for record in self._journal.records()}
+        except StateError:
+            _LOG.exception("leases of the earlier process not recovered")
+            return {}
+        present: list[ControlledDevice] = []
+        for uuid, record in records.items():
+            device = self._devices.get(uuid)
+            if record.boot_id != self._clock.boot_id():
+                self._books.try_note(AuditPhase.EVENT, "drop", gpu_uuid=uuid, cause=EndCause.LOST)
+                self._books.try_forget(uuid)
+            elif device is None:
+                _LOG.warning(
+                    "a leased device is not there, its lease stays recorded device=%s", uuid
+                )
+            else:
+                device.record = record
+                device.ending = Ending(EndCause.RECOVERED, OURSELVES)
+                present.append(device)
+        return self._endings.end_each(present, EndCause.RECOVERED, OURSELVES)
+
+    def close(self) -> Mapping[str, Revert]:
+        """Grant nothing more and end every lease, within the policy's driver timeout.
+
+        Returns:
+            As ``revert_all``. What failed stays in the journal for the next start.
+        """
+        self._closing = True
+        return self.revert_all(principal=OURSELVES, cause=EndCause.SHUTDOWN)
+
+    def _known(self, device_uuid: str) -> ControlledDevice:
+        device = self._devices.get(device_uuid)
+        if device is None:
+            raise UnknownDevice(
+                f"no GPU with a power limit that can be set has the UUID "
+                f"{plain_text(device_uuid)[:128]!r}; GET /v1/gpus lists them",
+                field="gpu_uuid",
+                value=plain_text(device_uuid)[:128],
+            )
+        return device
+
+    @contextmanager
+    def _noting_refusals(
+        self, device_uuid: str, request: LeaseRequest, principal: str, *, dry_run: bool
+    ) -> Iterator[None]:
+        try:
+            yield
+        except LeaseError as error:
+            self._books.note_refusal(
+                "grant",
+                error,
+                gpu_uuid=device_uuid,
+                principal=principal,
+                holder=request.holder,
+                reason=request.reason,
+                asked_watts=request.power_limit_watts,
+                ttl_seconds=request.ttl_seconds,
+                dry_run=dry_run or None,
+            )
+            device = self._devices.get(device_uuid)
+            if device is not None and not dry_run:
+                failed = isinstance(error, LimitWriteFailed)
+                device.count(LimitChange.FAILED if failed else LimitChange.REFUSED)
+                self._publish(device)
+            raise
+
+    def _publish(self, *changed: ControlledDevice) -> None:
+        with self._publish_lock:
+            for device in changed:
+                device.publish()
+            self._controls = MappingProxyType(
+                {uuid: device.control for uuid, device in self._devices.items()}
+            )

@@ -1,0 +1,46 @@
+"""Work on several devices at once, waiting for none of them longer than agreed."""
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from joulestat.domain.limit import Revert, RevertOutcome
+
+Job = Callable[[], Revert]
+
+Spawn = Callable[[Callable[[], None]], object]
+"""Runs a job on a thread of its own, and does not wait for it."""
+
+FAILED = Revert(RevertOutcome.FAILED, None)
+
+
+def one_after_the_other(job: Callable[[], None]) -> None:
+    """Run a job here and now: the ``Spawn`` that spawns nothing."""
+    job()
+
+
+def side_by_side(
+    jobs: Mapping[str, Job], spawn: Spawn, timeout_seconds: float
+) -> dict[str, Revert]:
+    """Run jobs by device, and return their answers by device.
+
+    A job that has not come back in time, or not in order, counts as failed; it may still come
+    back later.
+    """
+    answers: dict[str, Revert] = {}
+    arrived = threading.Condition()
+
+    def run(uuid: str, job: Job) -> None:
+        answer = FAILED
+        try:
+            answer = job()
+        finally:
+            with arrived:
+                answers[uuid] = answer
+                arrived.notify()
+
+    for uuid, job in jobs.items():
+        spawn(partial(run, uuid, job))
+    with arrived:
+        arrived.wait_for(lambda: len(answers) == len(jobs), timeout_seconds)
+        return {uuid: answers.get(uuid, FAILED) for uuid in jobs}
