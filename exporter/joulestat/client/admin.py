@@ -1,0 +1,241 @@
+"""The admin API's client, for people and for the optimizer. Unlike the rest here, it raises.
+
+Training code never loads it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from joulestat.client.outbox import monotonic_ns
+from joulestat.client.target import Target, parse_target
+from joulestat.client.transport import Reply, Transport
+from joulestat.domain.errors import AdminError
+from joulestat.domain.units import seconds_to_ns
+
+ANSWER_LIMIT_BYTES = 16 * 2**20
+"""A thousand audit records are well below it."""
+
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+_NO_CONTENT = 204
+_ADVICE = {
+    401: "check the token: it may be wrong or expired",
+    403: "this token's role may not do that, or the admin API does not serve this peer",
+    404: "check the GPU's UUID, and that this is the admin listener, not the public one",
+}
+
+
+class AdminClient:
+    """Asks one exporter's admin API. Each call is one exchange on a connection of its own.
+
+    The token goes to this URL and nowhere else: redirects are not followed, and it is not sent
+    over a network in the clear. Any thread may call it.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_seconds: float = 10.0) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: ``unix:/path/to/socket``, or ``http://127.0.0.1:port`` on this host.
+            token: What follows ``Authorization: Bearer``.
+            timeout_seconds: Limit on each call as a whole.
+
+        Raises:
+            AdminError: The URL or the token cannot be used.
+        """
+        try:
+            self._target = parse_target(url)
+        except ValueError as error:
+            raise AdminError(f"admin API: {error}") from None
+        if not self._target.is_local:
+            msg = (
+                f"admin API: {url!r} is not on this host, and the token would cross the network "
+                "unencrypted; use the Unix socket, or forward it (ssh -L) and name 127.0.0.1"
+            )
+            raise AdminError(msg)
+        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+            raise AdminError("admin API: the token is empty or has characters no token has")
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+
+    def gpus(self) -> list[dict[str, Any]]:
+        """Return all GPUs: limits in W, range, lease, drift.
+
+        Raises:
+            AdminError: As for every method here: no answer, a refusal, or no answer of ours.
+        """
+        return self._list("GET", "/v1/gpus", "gpus")
+
+    def gpu(self, uuid: str) -> dict[str, Any]:
+        """Return one GPU."""
+        return self._object("GET", _gpu_path(uuid))
+
+    def put_lease(
+        self,
+        uuid: str,
+        *,
+        power_limit_watts: float,
+        ttl_seconds: float,
+        holder: str,
+        reason: str,
+        takeover: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a lease, renew it, or change it.
+
+        Args:
+            uuid: Which GPU.
+            power_limit_watts: The limit to hold, W.
+            ttl_seconds: How long from now on, s.
+            holder: Who holds it; the same holder renews.
+            reason: Why, for the audit log.
+            takeover: Take it from another holder.
+            dry_run: Check only.
+            idempotency_key: With the same key the same request is carried out once.
+
+        Returns:
+            What was granted, as read back from the driver.
+        """
+        lease = {
+            "power_limit_watts": power_limit_watts,
+            "ttl_seconds": ttl_seconds,
+            "holder": holder,
+            "reason": reason,
+            "takeover": takeover,
+        }
+        return self._object(
+            "PUT",
+            f"{_gpu_path(uuid)}/lease{'?dry_run=true' if dry_run else ''}",
+            body=lease,
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key else {},
+        )
+
+    def delete_lease(self, uuid: str, holder: str | None = None) -> dict[str, Any] | None:
+        """End a lease; return how, None where there was none.
+
+        Args:
+            uuid: Which GPU.
+            holder: End it only if it is this holder's; None: whoever holds it.
+        """
+        query = f"?{urlencode({'holder': holder})}" if holder is not None else ""
+        path = f"{_gpu_path(uuid)}/lease{query}"
+        reply = self._ask("DELETE", path)
+        return None if reply.status == _NO_CONTENT else self._parsed("DELETE", path, reply)
+
+    def revert_all(self) -> dict[str, Any]:
+        """End all leases; return how each ended."""
+        return self._object("POST", "/v1/revert-all")
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return records of the audit log, oldest first.
+
+        Args:
+            after: Sequence number of the last record already known.
+            limit: How many at most.
+        """
+        return self._list("GET", f"/v1/audit?after={after}&limit={limit}", "records")
+
+    def _list(self, method: str, path: str, key: str) -> list[dict[str, Any]]:
+        items = self._object(method, path).get(key)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise self._no_answer_of_ours(method, path)
+        return items
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        return self._parsed(method, path, self._ask(method, path, body=body, headers=headers))
+
+    def _parsed(self, method: str, path: str, reply: Reply) -> dict[str, Any]:
+        try:
+            document = json.loads(reply.body)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise self._no_answer_of_ours(method, path)
+        return document
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Return an answer with a status of success."""
+        transport = Transport(self._target, monotonic_ns, body_limit_bytes=ANSWER_LIMIT_BYTES)
+        all_headers = {"Accept": "application/json", "Connection": "close", **(headers or {})}
+        if self._token is not None:
+            all_headers["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            all_headers["Content-Type"] = "application/json"
+        try:
+            reply = transport.exchange(
+                method,
+                path,
+                headers=all_headers,
+                body=b"" if body is None else json.dumps(body).encode(),
+                timeout_ns=seconds_to_ns(self._timeout_seconds),
+            )
+        except OSError as error:
+            raise AdminError(self._unreachable(error)) from error
+        finally:
+            transport.close()
+        if reply.status not in _OK:
+            text = f"{method} {self._target.url}{path}: {_problem(reply)}"
+            raise AdminError(text, status=reply.status)
+        return reply
+
+    def _unreachable(self, error: OSError) -> str:
+        advice = _what_to_do(self._target, error)
+        return f"no answer from the admin API at {self._target.url} ({error}); {advice}"
+
+    def _no_answer_of_ours(self, method: str, path: str) -> AdminError:
+        return AdminError(
+            f"{method} {self._target.url}{path} was answered with something else than the admin "
+            "API's JSON; is this the admin listener of a joulestat exporter?"
+        )
+
+
+def _gpu_path(uuid: str) -> str:
+    return f"/v1/gpus/{quote(uuid, safe='')}"
+
+
+def _problem(reply: Reply) -> str:
+    """Return what a refusal says: its status, its problem document, and what to do."""
+    advice = _ADVICE.get(reply.status, "")
+    if reply.status in _REDIRECT:
+        location = reply.headers.get("location", "")[:200]
+        return f"{reply.status}, a redirect to {location!r}; not followed, the token stays here"
+    try:
+        document = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return f"{reply.status}" + (f"; {advice}" if advice else "")
+    parts = [f"{reply.status} {document.get('title', '')}".rstrip()]
+    parts += [str(document["detail"])] if document.get("detail") else []
+    parts += [
+        f"{key}: {document[key]}"
+        for key in ("field", "value", "allowed", "holder", "retry_after_seconds")
+        if document.get(key)
+    ]
+    return "; ".join([*parts, advice] if advice else parts)
+
+
+def _what_to_do(target: Target, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "this user may not open the socket: ask who runs the exporter for its group"
+    if target.path and not Path(target.path).exists():
+        return "there is no such socket: is the exporter running, with its admin API enabled?"
+    return "is the exporter running, with its admin API enabled at this address?"

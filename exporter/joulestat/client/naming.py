@@ -1,0 +1,145 @@
+"""What a run is called, which rank this is, and whose run it is, as far as the host tells."""
+
+import binascii
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from joulestat.client.notices import Notices
+
+NAME_CHARACTERS = 64
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, not bound to
+_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+# In "srun + torchrun" SLURM_PROCID is the node, so RANK comes first.
+
+_FRAMEWORKS = {
+    "lightning": "lightning",
+    "pytorch_lightning": "lightning",
+    "transformers": "transformers",
+    "keras": "keras",
+    "jax": "jax",
+    "torch": "pytorch",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this process knows of where it runs.
+
+    Attributes:
+        environ: Its environment.
+        name: The host's name; in Kubernetes the pod's.
+        pid: Its process id.
+        parent_pid: Its parent's: the launcher's, where there is one.
+        modules: Loaded modules by name. Nothing is ever imported to learn something.
+    """
+
+    environ: Mapping[str, str]
+    name: str
+    pid: int
+    parent_pid: int
+    modules: Mapping[str, object] = field(default_factory=dict)
+
+    def number(self, *variables: str) -> int | None:
+        """Return the first of these environment variables that is a whole number from 0."""
+        for variable in variables:
+            text = self.environ.get(variable, "").strip()
+            if text.isascii() and text.isdecimal() and len(text) < NAME_CHARACTERS:
+                return int(text)
+        return None
+
+
+def run_name(explicit: object, host: Host, notices: Notices) -> str:
+    """Return the run's name, which must be the same on every rank and in no other run.
+
+    In this order: what the caller said, JOULESTAT_RUN, WANDB_RUN_ID, MLFLOW_RUN_ID, the Slurm
+    job, TORCHELASTIC_RUN_ID, the rendezvous of a job of several ranks, the Kubernetes job or
+    pod, the host's name with the process id.
+    """
+    if explicit is not None:
+        name = clean_name(str(explicit))
+        if name != explicit:
+            notices.once(
+                logging.WARNING,
+                "run",
+                "joulestat: run=%.80r is shown as %r: 1 to %s characters of A-Z a-z 0-9 . _ -",
+                explicit,
+                name or "(a name made from the host's)",
+                NAME_CHARACTERS,
+            )
+        if name:
+            return name
+    for variable in ("JOULESTAT_RUN", "WANDB_RUN_ID", "MLFLOW_RUN_ID"):
+        name = clean_name(host.environ.get(variable, ""))
+        if name:
+            return name
+    return _launcher_name(host) or clean_name(f"{host.name}-{host.pid}") or f"run-{host.pid}"
+
+
+def clean_name(text: str) -> str:
+    """Return a text as a run's name, empty where nothing is left of it.
+
+    A name that is too long keeps its beginning and gets a checksum, so that two long names
+    with one beginning stay two runs.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    checksum = f"-{binascii.crc32(text.encode(errors='replace')):08x}"
+    return name[: NAME_CHARACTERS - len(checksum)] + checksum
+
+
+def rank_of(host: Host) -> int:
+    """Return this process's rank in its job; 0 where nothing says so."""
+    return host.number(*_RANK_VARIABLES) or 0
+
+
+def job_label(host: Host) -> str:
+    """Return the scheduler's name of the job, empty where there is none."""
+    return host.environ.get("SLURM_JOB_NAME", "")
+
+
+def user_label(host: Host) -> str:
+    """Return who runs this, empty where the environment does not say."""
+    environ = host.environ
+    return environ.get("SLURM_JOB_USER") or environ.get("USER") or environ.get("LOGNAME") or ""
+
+
+def framework_label(host: Host) -> str:
+    """Return the outermost framework that is loaded, empty where none is."""
+    loaded = (label for module, label in _FRAMEWORKS.items() if module in host.modules)
+    return next(loaded, "")
+
+
+def _launcher_name(host: Host) -> str:
+    environ = host.environ
+    array_job, array_task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
+    if array_job and array_task:
+        return clean_name(f"slurm-{array_job}_{array_task}")
+    if environ.get("SLURM_JOB_ID"):
+        return clean_name(f"slurm-{environ['SLURM_JOB_ID']}")
+    elastic = environ.get("TORCHELASTIC_RUN_ID", "")
+    if elastic not in ("", "none"):
+        return clean_name(elastic)
+    if (host.number("WORLD_SIZE") or 1) > 1 and environ.get("MASTER_ADDR"):
+        return _rendezvous_name(host)
+    return _pod_name(host) if "KUBERNETES_SERVICE_HOST" in environ else ""
+
+
+def _rendezvous_name(host: Host) -> str:
+    address = host.environ["MASTER_ADDR"]
+    port = host.environ.get("MASTER_PORT", "0")
+    if address in _LOOPBACK:
+        # torchrun's default, the same on every host and in every run; but all ranks of a run
+        # have one launcher.
+        return clean_name(f"{host.name}-{port}-{host.parent_pid}")
+    return clean_name(f"{address}-{port}")
+
+
+def _pod_name(host: Host) -> str:
+    index = host.environ.get("JOB_COMPLETION_INDEX")
+    # Pods of an indexed Job are called <job>-<index>; the job is the run.
+    name = host.name.removesuffix(f"-{index}") if index else host.name
+    return clean_name(name)
