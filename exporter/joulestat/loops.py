@@ -60,7 +60,15 @@ class Heartbeat:
     A call that takes too long makes the next one late; missed beats are dropped, not caught up.
     """
 
-    def __init__(self, name: str, interval_seconds: float, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        interval_seconds: float,
+        beat: Callable[[], None],
+        *,
+        delay_seconds: float = 0.0,
+    ) -> None:
+        self._delay_ns = seconds_to_ns(delay_seconds)
         self._interval_ns = seconds_to_ns(interval_seconds)
         self._beat = beat
         self._stop = threading.Event()
@@ -68,7 +76,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; the first call comes at once."""
+        """Begin; the first call comes after the delay."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -86,7 +94,8 @@ class Heartbeat:
         return not self._thread.is_alive()
 
     def _loop(self) -> None:
-        due_ns = time.monotonic_ns()
+        due_ns = time.monotonic_ns() + self._delay_ns
+        self._stop.wait(ns_to_seconds(self._delay_ns))
         while not self._stop.is_set():
             try:
                 self._beat()

@@ -151,7 +151,10 @@ class Service:
             if backend is not None
         ]
         interval = config.sampling.interval_seconds
-        self._heartbeat = Heartbeat("heartbeat", interval, self._sampler.tick)
+        # One interval late: the first snapshot shall find every device's first reading.
+        self._heartbeat = Heartbeat(
+            "heartbeat", interval, self._sampler.tick, delay_seconds=interval
+        )
         self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
         self._http = HttpLoop(self._bind_apps())
 

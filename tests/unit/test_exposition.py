@@ -79,6 +79,7 @@ def test_series_of_a_device_carry_index_and_uuid_alone() -> None:
 def test_an_exporter_that_sees_nothing_says_so_and_no_more() -> None:
     assert {
         "joulestat_run_pushes_total",
+        "joulestat_run_pushes_adjusted_total",
         "joulestat_tick_duration_seconds_bucket",
         "joulestat_tick_duration_seconds_count",
         "joulestat_tick_duration_seconds_sum",

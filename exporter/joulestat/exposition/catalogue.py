@@ -161,6 +161,11 @@ _ROWS = (
         "When the rank last pushed, Unix time.",
     ),
     _counter("run_pushes", ("result",), "Pushes that arrived, by what became of them."),
+    _counter(
+        "run_pushes_adjusted",
+        (),
+        "Pushes whose time came from another clock and was replaced by that of their arrival.",
+    ),
     _gauge("budget_joules", ("budget", "team"), "Energy that a team may use in the budget's time."),
     _gauge("budget_start_timestamp_seconds", ("budget", "team"), "Start of a budget, Unix time."),
     _gauge("budget_end_timestamp_seconds", ("budget", "team"), "End of a budget, Unix time."),

@@ -190,6 +190,7 @@ ROWS: dict[str, Callable[[Scene], Rows]] = {
     "run_planned_steps": _run(lambda run: run.planned_steps),
     "run_last_push_timestamp_seconds": _last_push,
     "run_pushes_total": _pushes,
+    "run_pushes_adjusted_total": lambda scene: [((), scene.snapshot.pushes_adjusted)],
     "budget_joules": _budget(lambda budget: budget.limit_joules),
     "budget_start_timestamp_seconds": _budget(lambda budget: budget.start_seconds),
     "budget_end_timestamp_seconds": _budget(lambda budget: budget.end_seconds),

@@ -1,0 +1,191 @@
+"""``joulestat lease``: see, take and end leases by hand; make tokens."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from joulestat.client.admin import AdminClient
+from joulestat.domain.errors import AdminError, JoulestatError
+from joulestat.server.auth import new_token
+from joulestat.server.token_file import load_tokens, parse_tokens
+
+FAILURE = 1
+
+
+@click.group()
+def lease() -> None:
+    """See, take and end leases on power limits; make tokens."""
+
+
+def _reach(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which admin API, and with which token."""
+    token = click.option(
+        "--admin.token-file",
+        "token_file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
+        help="File that holds the token, as 'joulestat lease token' printed it.",
+    )
+    url = click.option(
+        "--admin.url",
+        "admin_url",
+        required=True,
+        metavar="URL",
+        help="unix:/path/to/admin.sock or http://127.0.0.1:PORT",
+    )
+    return url(token(command))
+
+
+def _client(admin_url: str, token_file: Path | None) -> AdminClient:
+    return AdminClient(admin_url, token_file.read_text().strip() if token_file else None)
+
+
+def _answered(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except AdminError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(FAILURE)
+
+
+@lease.command("list")
+@_reach
+def list_leases(admin_url: str, token_file: Path | None) -> None:
+    """Show every GPU: its limits, who holds it and until when."""
+    client = _client(admin_url, token_file)
+    gpus: list[Mapping[str, Any]] = _answered(client.gpus)
+    table = Table(
+        "GPU", "UUID", "model", "limit W", "range W", "holder", "target W", "ends", "drift"
+    )
+    for gpu in gpus:
+        held: Mapping[str, Any] = gpu.get("lease") or {}
+        table.add_row(
+            _text(gpu.get("index")),
+            _text(gpu.get("gpu_uuid")),
+            _text(gpu.get("model")),
+            _text(gpu.get("power_limit_watts")),
+            f"{_text(gpu.get('min_watts'))}-{_text(gpu.get('max_watts'))}",
+            _text(held.get("holder")),
+            _text(held.get("power_limit_watts")),
+            _ends(held.get("expires_timestamp_seconds")),
+            "yes" if gpu.get("drift") else "",
+        )
+    Console().print(table)
+
+
+@lease.command("set")
+@click.argument("gpu_uuid")
+@click.option("--watts", type=float, required=True, help="The limit to hold.")
+@click.option("--ttl", "ttl_seconds", type=float, default=900.0, show_default=True, help="Seconds.")
+@click.option("--holder", default="cli", show_default=True, help="Who holds it.")
+@click.option("--reason", default="set by hand", show_default=True, help="For the audit log.")
+@click.option("--takeover", is_flag=True, help="Take it from another holder.")
+@click.option("--dry-run", is_flag=True, help="Check only; change nothing.")
+@_reach
+def set_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **request: Any) -> None:
+    """Hold a power limit on one GPU until the lease ends."""
+    client = _client(admin_url, token_file)
+    request["power_limit_watts"] = request.pop("watts")
+    answer: Mapping[str, Any] = _answered(lambda: client.put_lease(gpu_uuid, **request))
+    click.echo("  ".join(f"{key}={_text(value)}" for key, value in _flat(answer)))
+
+
+@lease.command("release")
+@click.argument("gpu_uuid")
+@click.option("--holder", help="End it only if this one holds it.")
+@_reach
+def release_lease(
+    gpu_uuid: str, holder: str | None, admin_url: str, token_file: Path | None
+) -> None:
+    """End the lease on one GPU; the limit from before it comes back."""
+    client = _client(admin_url, token_file)
+    answer = _answered(lambda: client.delete_lease(gpu_uuid, holder=holder))
+    if answer is None:
+        click.echo(f"{gpu_uuid}: there was no lease")
+    else:
+        click.echo("  ".join(f"{key}={_text(value)}" for key, value in _flat(answer)))
+
+
+@lease.command("revert-all")
+@_reach
+def revert_all(admin_url: str, token_file: Path | None) -> None:
+    """End every lease; every limit from before comes back."""
+    answer = _answered(_client(admin_url, token_file).revert_all)
+    for key, value in _flat(answer):
+        click.echo(f"{key}: {_text(value)}")
+
+
+@lease.command("token")
+@click.option("--principal", required=True, help="Whose token: a name for the audit log.")
+@click.option(
+    "--role", type=click.Choice(["viewer", "operator"]), default="operator", show_default=True
+)
+@click.option("--expires", help="ISO date after which it is refused, such as 2027-06-30.")
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The exporter's token file; made with mode 600 if it is not there.",
+)
+def make_token(principal: str, role: str, expires: str | None, file: Path) -> None:
+    """Make a token: print it once, keep only its SHA-256 in the exporter's file."""
+    token, sha256 = new_token()
+    entry = {"sha256": sha256, "principal": principal, "role": role}
+    if expires:
+        entry["expires"] = expires
+    try:
+        if file.exists():
+            load_tokens(file)
+            entries = yaml.safe_load(file.read_text())["tokens"]
+        else:
+            entries = []
+        text = yaml.safe_dump({"tokens": [*entries, entry]}, sort_keys=False)
+        parse_tokens(text, str(file))
+        _replace(file, text)
+    except (JoulestatError, OSError) as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(FAILURE)
+    click.echo(token)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner alone."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(file)
+
+
+def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in answer.items():
+        if isinstance(value, Mapping):
+            flat.extend(_flat(value, f"{prefix}{key}."))
+        else:
+            flat.append((prefix + key, value))
+    return flat
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _ends(unix_seconds: float | None) -> str:
+    if unix_seconds is None:
+        return "-"
+    return f"{datetime.fromtimestamp(unix_seconds, UTC):%H:%M:%S} UTC"
