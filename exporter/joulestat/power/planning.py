@@ -22,6 +22,7 @@ from joulestat.power.controlled import ControlledDevice, Ending
 from joulestat.power.journal_rows import digest
 from joulestat.power.leases import (
     LeasePolicy,
+    LeaseRecord,
     Standing,
     checked,
     plain_text,
