@@ -1,5 +1,7 @@
 """What both APIs answer, as structs, and what makes them out of domain objects."""
 
+from typing import Any
+
 import msgspec
 
 from joulestat.domain.limit import Grant, Lease, PowerControl, Revert
@@ -84,7 +86,7 @@ class RevertsWire(msgspec.Struct):
 class AuditWire(msgspec.Struct):
     """Records of the audit log, oldest first."""
 
-    records: list[dict[str, object]]
+    records: list[dict[str, Any]]
 
 
 def push_answer_wire(answer: PushAnswer) -> PushAnswerWire:
