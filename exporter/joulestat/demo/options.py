@@ -1,0 +1,55 @@
+"""What can be chosen about a demo, and what follows from it."""
+
+from dataclasses import dataclass
+
+from joulestat.optimizer.objective import Cost, Objective, Slowdown
+from joulestat.optimizer.profile import Minimum
+
+OBJECTIVES: dict[str, Objective] = {"slowdown": Slowdown(), "cost": Cost()}
+"""What the optimizer may be after, with its defaults."""
+
+START_SECONDS = 12.0
+"""Prometheus looks at its targets every 5 s, so its first scrape comes late."""
+
+SWITCH_SECONDS = 3.0
+"""From a decision to the first interval that counts: write, settle, push, scrape."""
+
+LIKELY_LIMITS = 6
+"""The reference, and as many probes as the optimizer allows itself."""
+
+HOLD_SECONDS = 5.0
+"""How long the chosen limit is shown at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demo does.
+
+    Attributes:
+        model: The simulated card.
+        gpus: How many of it; the run holds them all.
+        seconds: About how long it takes until a limit is held.
+        objective: A key of ``OBJECTIVES``.
+        keep: Go on after the result, until somebody stops it.
+    """
+
+    model: str = "V100"
+    gpus: int = 4
+    seconds: float = 90.0
+    objective: str = "slowdown"
+    keep: bool = False
+
+    @property
+    def minimum(self) -> Minimum:
+        """The evidence per limit that fits into the time.
+
+        90 s: (90 - 12 - 5) / 6 - 3 = 9.2 s per limit. Real runs take two minutes per limit; here
+        the noise is small, and known to be.
+        """
+        per_limit = (self.seconds - START_SECONDS - HOLD_SECONDS) / LIKELY_LIMITS - SWITCH_SECONDS
+        return Minimum(steps=20, seconds=max(4.0, per_limit))
+
+    @property
+    def patience_seconds(self) -> float:
+        """After so long without a limit to hold something must be wrong."""
+        return 2 * self.seconds + 60
