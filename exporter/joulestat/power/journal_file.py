@@ -144,6 +144,8 @@ def examine(path: Path, generation: int) -> None:
     """
     if path.is_symlink():
         raise StateError("it is a symbolic link")
+    if not path.exists():
+        raise StateError("only its write-ahead log is left")
     try:
         # Read-only, so that neither opening nor closing moves the write-ahead log into it.
         uri = f"{path.absolute().as_uri()}?mode=ro"
@@ -201,11 +203,9 @@ def exists(path: Path) -> bool:
 
 def asides(path: Path) -> Sequence[Path]:
     """Return the journals that were moved aside and not yet looked after by anyone."""
-    return sorted(
-        found
-        for found in path.parent.glob(f"{path.name}{_ASIDE}*")
-        if not found.name.endswith(("-wal", "-shm"))
-    )
+    found = path.parent.glob(f"{path.name}{_ASIDE}*")
+    names = {each.name.removesuffix("-wal").removesuffix("-shm") for each in found}
+    return [path.with_name(name) for name in sorted(names)]
 
 
 def move_aside(path: Path, wall_seconds: int) -> Path:

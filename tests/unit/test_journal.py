@@ -1,0 +1,383 @@
+"""The journal: on disk before the call returns, one process at a time, never guessed at."""
+
+import fcntl
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.clock import FakeClock
+
+from joulestat.domain.errors import StateError
+from joulestat.domain.limit import Grant, GrantOutcome, Lease
+from joulestat.power import journal as journal_module
+from joulestat.power.journal import ANSWER_LIFETIME_SECONDS, Journal
+from joulestat.power.journal_file import asides
+from joulestat.power.journal_rows import Answer
+from joulestat.power.leases import LeaseRecord, LeaseState
+
+LEASE = Lease("GPU-a", "optimizer", "alice", "why", 250.1, 300.3, 12_345, 1_795_000_900.5)
+RECORD = LeaseRecord(LEASE, LeaseState.INTENT, "boot-1", (250.1, 260.0))
+OTHER = LeaseRecord(replace(LEASE, device_uuid="GPU-b"), LeaseState.HELD, "boot-1", (250.1,))
+
+
+def answer(clock: FakeClock, scope: str = "scope") -> Answer:
+    grant = Grant(GrantOutcome.GRANTED, LEASE, 250.0, None)
+    return Answer(scope, "print", grant, clock.boot_id(), clock.boottime_ns(), clock.wall_seconds())
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "leases.db"
+
+
+@pytest.fixture
+def journal(path: Path, clock: FakeClock) -> Iterator[Journal]:
+    opened = Journal(path, clock)
+    yield opened
+    opened.close()
+
+
+def killed(path: Path, name: str) -> Path:
+    """Return a copy of the files as they are, as a process killed right now leaves them."""
+    target = path.parent.parent / name
+    shutil.copytree(path.parent, target)
+    return target / path.name
+
+
+def test_what_was_put_survives_a_kill(journal: Journal, path: Path, clock: FakeClock) -> None:
+    journal.put(OTHER)
+    journal.put(RECORD, answer(clock))
+    again = Journal(killed(path, "after"), clock)
+    assert [RECORD, OTHER] == list(again.records())
+    assert answer(clock) == again.answer("scope")
+    again.close()
+
+
+def test_a_device_has_one_record_until_it_is_deleted(journal: Journal) -> None:
+    journal.put(RECORD)
+    journal.put(replace(RECORD, state=LeaseState.HELD))
+    assert [replace(RECORD, state=LeaseState.HELD)] == list(journal.records())
+    journal.delete("GPU-a")
+    journal.delete("GPU-never-leased")
+    assert [] == list(journal.records())
+
+
+def test_every_commit_is_synced(journal: Journal, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        assert [("wal",)] == other.execute("PRAGMA journal_mode").fetchall()
+    database = journal._database
+    assert database is not None
+    assert [(2,)] == database.execute("PRAGMA synchronous").fetchall()  # 2 is FULL
+
+
+def test_only_the_service_can_read_the_files(journal: Journal, path: Path) -> None:
+    journal.put(RECORD)
+    modes = {p.name: oct(p.stat().st_mode & 0o777) for p in path.parent.iterdir()}
+    assert {"0o600"} == set(modes.values()), modes
+    assert 0o700 == path.parent.stat().st_mode & 0o777
+
+
+def test_a_second_opening_is_refused_until_the_first_is_closed(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    with pytest.raises(StateError, match="another process controls power limits"):
+        Journal(path, clock)
+    journal.close()
+    Journal(path, clock).close()
+
+
+def test_a_second_process_is_refused(journal: Journal, path: Path) -> None:
+    lock = path.with_name("leases.db.lock")
+    code = (
+        "import fcntl, sys\n"
+        "try: fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError: sys.exit(7)"
+    )
+    assert 7 == subprocess.run([sys.executable, "-c", code, str(lock)], check=False).returncode
+
+
+def test_a_closed_journal_takes_nothing_and_can_be_closed_again(journal: Journal) -> None:
+    journal.close()
+    journal.close()
+    with pytest.raises(StateError, match="the journal is closed"):
+        journal.put(RECORD)
+    assert ([], None) == (list(journal.records()), journal.answer("scope"))
+
+
+# Answers
+
+
+def test_an_answer_is_kept_for_a_day_of_the_boot_clock(journal: Journal, clock: FakeClock) -> None:
+    journal.put(RECORD, answer(clock))
+    clock.step_wall(400 * 86_400.0)
+    clock.advance(ANSWER_LIFETIME_SECONDS - 1)
+    assert journal.answer("scope") is not None
+    clock.advance(2)
+    assert journal.answer("scope") is None
+
+
+def test_after_a_reboot_an_answers_age_is_told_by_the_wall_clock(
+    journal: Journal, clock: FakeClock
+) -> None:
+    journal.put(RECORD, answer(clock))
+    clock.reboot("boot-2")
+    clock.step_wall(ANSWER_LIFETIME_SECONDS - 1)
+    assert journal.answer("scope") is not None
+    clock.step_wall(2)
+    assert journal.answer("scope") is None
+
+
+def test_old_and_surplus_answers_leave_the_disk(
+    journal: Journal, path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_ANSWERS", 3)
+    journal.put(RECORD, answer(clock, "old"))
+    clock.advance(ANSWER_LIFETIME_SECONDS + 1)
+    for scope in "abcde":
+        journal.put(RECORD, answer(clock, scope))
+    with closing(sqlite3.connect(path)) as other:
+        rows = other.execute("SELECT scope FROM answers ORDER BY scope").fetchall()
+    assert [("c",), ("d",), ("e",)] == rows
+
+
+# What cannot be trusted
+
+
+def assert_read_only(path: Path, clock: FakeClock, why: str) -> None:
+    journal = Journal(path, clock)
+    try:
+        assert journal.read_only_reason is not None
+        assert why in journal.read_only_reason
+        assert [] == list(journal.records())
+        with pytest.raises(StateError, match="aside"):
+            journal.put(RECORD)
+    finally:
+        journal.close()
+
+
+def test_a_newer_version_is_moved_aside_unchanged_and_control_is_read_only(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    journal.put(RECORD)
+    journal.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version=2")
+    before = path.read_bytes()
+    assert_read_only(path, clock, "its version is 2")
+    (aside,) = asides(path)
+    assert before == aside.read_bytes()
+    assert not path.exists()
+
+
+def test_control_stays_read_only_until_somebody_took_the_bad_journal_away(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    journal.close()
+    path.write_bytes(b"")
+    assert_read_only(path, clock, "was moved aside because")
+    assert_read_only(path, clock, "was found aside")
+    for aside in path.parent.glob("leases.db.aside-*"):
+        aside.unlink()
+    fresh = Journal(path, clock)
+    assert fresh.read_only_reason is None
+    fresh.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"SQLite format 3\x00", bytes(8_192)])
+def test_a_file_that_is_no_journal_is_moved_aside(
+    path: Path, clock: FakeClock, content: bytes
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert_read_only(path, clock, "was moved aside because")
+
+
+def test_another_programs_database_is_moved_aside(path: Path, clock: FakeClock) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE leases (device_uuid, body)")
+    assert_read_only(path, clock, "it is not a joulestat journal")
+
+
+def test_a_symbolic_link_is_not_followed(path: Path, clock: FakeClock, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "nowhere")
+    assert_read_only(path, clock, "symbolic link")
+
+
+def test_a_write_ahead_log_without_its_database_is_moved_aside(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    journal.put(RECORD)
+    left = killed(path, "left")
+    left.unlink()
+    assert_read_only(left, clock, "was moved aside because")
+    (aside,) = asides(left)
+    assert aside.with_name(f"{aside.name}-wal").exists()
+    assert_read_only(left, clock, "was found aside")
+
+
+def test_an_older_state_is_not_taken_for_the_newest(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    journal.put(OTHER)
+    older = killed(path, "older")
+    journal.put(RECORD)
+    for name in ("leases.db", "leases.db-wal"):
+        shutil.copy(older.with_name(name), path.parent.parent / name)
+    shutil.copy(path.with_name("leases.db.lock"), path.parent.parent / "leases.db.lock")
+    assert_read_only(path.parent.parent / "leases.db", clock, "it ends at commit 1, but 2 was made")
+
+
+def test_a_changed_baseline_is_noticed(journal: Journal, path: Path, clock: FakeClock) -> None:
+    journal.put(RECORD)
+    journal.close()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE leases SET body = replace(body, '300.3', '380.3')")
+    assert_read_only(path, clock, "its hash does not fit")
+
+
+def test_a_changed_answer_is_noticed(journal: Journal, path: Path, clock: FakeClock) -> None:
+    journal.put(RECORD, answer(clock))
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE answers SET body = replace(body, '300.3', '380.3')")
+    with pytest.raises(StateError, match="hash does not fit"):
+        journal.answer("scope")
+    journal.close()
+    assert_read_only(path, clock, "hash does not fit")
+
+
+def test_a_garbled_lock_file_makes_control_read_only(
+    journal: Journal, path: Path, clock: FakeClock
+) -> None:
+    journal.put(RECORD)
+    journal.close()
+    path.with_name("leases.db.lock").write_text("0000000000000000000x\n")
+    assert_read_only(path, clock, "does not hold a commit number")
+
+
+def mutations(path: Path, count: int) -> Iterator[tuple[str, int, int]]:
+    chance = random.Random(7)  # noqa: S311 - repeatable on purpose
+    for name in (path.name, f"{path.name}-wal", f"{path.name}.lock"):
+        size = path.with_name(name).stat().st_size
+        for _ in range(count):
+            yield name, chance.randrange(size), 1 << chance.randrange(8)
+        for _ in range(count // 8):
+            yield name, chance.randrange(size), 0  # cut off here
+
+
+def test_after_any_flipped_bit_or_cut_the_truth_or_nothing_is_read(
+    journal: Journal, path: Path, clock: FakeClock, tmp_path: Path
+) -> None:
+    journal.put(OTHER)
+    journal.put(RECORD, answer(clock))
+    whole = killed(path, "whole")
+    n_noticed = 0
+    for name, place, bit in mutations(whole, 160):
+        target = tmp_path / "mutant"
+        shutil.copytree(whole.parent, target)
+        victim = bytearray((target / name).read_bytes())
+        if bit:
+            victim[place] ^= bit
+        else:
+            del victim[place:]
+        (target / name).write_bytes(victim)
+        opened = Journal(target / path.name, clock)
+        if opened.read_only_reason is None:
+            assert [RECORD, OTHER] == list(opened.records()), (name, place, bit)
+            assert answer(clock) == opened.answer("scope"), (name, place, bit)
+        else:
+            n_noticed += 1
+            assert any(target.glob("leases.db.aside-*")), (name, place, bit)
+        opened.close()
+        shutil.rmtree(target)
+    assert n_noticed > 0
+
+
+# Disk and directory
+
+
+def test_a_directory_that_cannot_be_made_makes_control_read_only(
+    path: Path, clock: FakeClock
+) -> None:
+    path.parent.write_text("a file where a directory should be")
+    journal = Journal(path, clock)
+    assert "cannot be opened" in str(journal.read_only_reason)
+    journal.close()
+
+
+def test_a_locked_database_is_read_only_but_stays_in_place(
+    journal: Journal, path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("joulestat.power.journal_file._BUSY_SECONDS", 0.01)
+    journal.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        blocked = Journal(path, clock)
+        assert "locked" in str(blocked.read_only_reason)
+        blocked.close()
+    assert path.exists()
+
+
+def test_a_failed_commit_is_an_error_and_leaves_the_journal_as_it_was(
+    journal: Journal, path: Path
+) -> None:
+    journal.put(RECORD)
+    database = journal._database
+    assert database is not None
+    database.execute("PRAGMA max_page_count=1")
+    with pytest.raises(StateError, match="full"):
+        journal.put(replace(OTHER, lease=replace(OTHER.lease, reason="x" * 50_000)))
+    database.execute("PRAGMA max_page_count=100000")
+    assert [RECORD] == list(journal.records())
+    journal.put(OTHER)
+    assert [RECORD, OTHER] == list(journal.records())
+
+
+def test_a_creation_that_was_killed_leaves_no_half_journal(path: Path, clock: FakeClock) -> None:
+    path.parent.mkdir()
+    path.with_name("leases.db.new").write_bytes(b"half")
+    journal = Journal(path, clock)
+    assert journal.read_only_reason is None
+    journal.close()
+    assert not path.with_name("leases.db.new").exists()
+
+
+def test_the_lock_ends_with_the_journal_not_with_a_reader_of_the_file(
+    journal: Journal, path: Path
+) -> None:
+    fd = os.open(path.with_name("leases.db.lock"), os.O_RDONLY)
+    os.close(fd)
+    fd = os.open(path.with_name("leases.db.lock"), os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+
+
+def test_threads_may_write_at_once(journal: Journal) -> None:
+    def put(name: str) -> None:
+        for watts in range(10):
+            lease = replace(LEASE, device_uuid=name, target_watts=200.0 + watts)
+            journal.put(replace(RECORD, lease=lease))
+
+    threads = [threading.Thread(target=put, args=(f"GPU-{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [209.0] * 6 == [record.lease.target_watts for record in journal.records()]
