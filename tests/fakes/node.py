@@ -41,9 +41,16 @@ def a_lease(index: int = 0, *, holder: str = "optimizer", reason: str = "tuning"
     )
 
 
-def a_device(index: int = 0, *, lease: Lease | None = None, read: bool = True) -> DeviceState:
+def a_device(
+    index: int = 0,
+    *,
+    lease: Lease | None = None,
+    read: bool = True,
+    device: Device | None = None,
+    reading: Reading | None = None,
+) -> DeviceState:
     """Return a V100 at 212 W under 250 W that has drawn 44.62 MJ; unread: nothing but its name."""
-    reading = Reading(
+    usual = Reading(
         at_ns=AT_NS,
         energy_counter_uj=44_620_000 * UJ_PER_JOULE,
         power_watts=212.0,
@@ -56,10 +63,11 @@ def a_device(index: int = 0, *, lease: Lease | None = None, read: bool = True) -
         source=EnergySource.HARDWARE_COUNTER,
         anomalies=dict.fromkeys(Anomaly, 0),
     )
+    pci_bus_id = f"0000:0{index}:00.0"
     return DeviceState(
-        device=Device(gpu_uuid(index), index, "nvidia", "Tesla V100", f"0000:0{index}:00.0", "560"),
+        device=device or Device(gpu_uuid(index), index, "nvidia", "Tesla V100", pci_bus_id, "560"),
         up=read,
-        reading=reading if read else None,
+        reading=(reading or usual) if read else None,
         meter=meter if read else None,
         unattributed_uj=dict.fromkeys(UnattributedReason, 0),
         control=PowerControl(
