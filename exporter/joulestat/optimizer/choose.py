@@ -1,5 +1,6 @@
 """From a run's history to one decision: a pure function, so that it can be repeated later."""
 
+import math
 from dataclasses import dataclass
 
 from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint
@@ -234,10 +235,8 @@ def _expected(at: Estimate, reference: Reference) -> Expected:
 
 
 def _evidence(point: OperatingPoint | None, minimum: Minimum) -> str:
+    """Say how much evidence there is. Rounded down: "120 of 120 s" would look like enough."""
     if point is None:
-        return f"0 of {minimum.steps} steps"
-    seconds = point.steps * point.seconds_per_step
-    return (
-        f"{point.steps} of {minimum.steps} steps, {seconds:.0f} of {minimum.seconds:.0f} s on every"
-        " node"
-    )
+        return f"no step of {minimum.steps} yet"
+    seconds = math.floor(point.steps * point.seconds_per_step)
+    return f"{point.steps} of {minimum.steps} steps, {seconds} of {minimum.seconds:g} s"

@@ -17,8 +17,6 @@ from joulestat.domain.plan import OperatingPoint
 UNKNOWN_STDERR_RATIO = 0.01
 """Relative error taken where a point rests on too few slices to tell its own: 1 %, the scatter
 of 40-step windows."""
-DISTANCE_STDERR = 0.1
-"""Relative error added per unit of ln(limit) from the nearest measured point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,11 @@ class Curve:
         )
 
     def at(self, power_limit_watts: int) -> Estimate | None:
-        """Return the estimate at a limit; None below the lowest and above the highest measured."""
+        """Return the estimate at a limit; None below the lowest and above the highest measured.
+
+        Its errors are, in relation, those of the nearest measured point: what the cubic itself
+        is off is not in them, because nothing is held that was not measured.
+        """
         if not (
             self._points[0].power_limit_watts
             <= power_limit_watts
@@ -88,13 +90,12 @@ class Curve:
             return nearest
         joules = math.exp(float(self._energy(log_limit)))
         seconds = math.exp(float(self._time(log_limit)))
-        distance = DISTANCE_STDERR * abs(log_limit - math.log(nearest.power_limit_watts))
         return Estimate(
             power_limit_watts,
             joules,
             seconds,
-            joules * math.hypot(nearest.joules_stderr / nearest.joules_per_step, distance),
-            seconds * math.hypot(nearest.seconds_stderr / nearest.seconds_per_step, distance),
+            joules * nearest.joules_stderr / nearest.joules_per_step,
+            seconds * nearest.seconds_stderr / nearest.seconds_per_step,
         )
 
     def _nearest(self, log_limit: float) -> Estimate:

@@ -96,7 +96,8 @@ def next_probe(
             f"the best so far is the lowest measured limit, {points[0].power_limit_watts} W",
         )
     watts = predicted.power_limit_watts
-    if not _is_close(watts, points):
+    # Beside a limit that turned out too slow, the next one up is still to be measured.
+    if not _is_close(watts, [point for point in points if objective.allows(point, reference)]):
         return Probe(
             watts, f"the curve through {len(points)} measured limits has its best at {watts} W"
         )
@@ -109,10 +110,14 @@ def next_probe(
 def _predicted_best(
     curve: Curve, points: Sequence[Estimate], objective: Objective, reference: Reference
 ) -> Estimate:
-    lowest, highest = points[0].power_limit_watts, points[-1].power_limit_watts
-    limits = {point.power_limit_watts for point in points}
-    limits.update(range(_grid_up(lowest), highest + 1, GRID_WATTS))
-    estimates = [estimate for watts in limits if (estimate := curve.at(watts)) is not None]
+    known = {point.power_limit_watts for point in points}
+    # A driver may round to a grid of its own: 225 W that was measured as 224 W is measured.
+    between = {
+        watts
+        for watts in range(_grid_up(min(known)), max(known), GRID_WATTS)
+        if all(abs(watts - other) >= GRID_WATTS for other in known)
+    }
+    estimates = [at for watts in known | between if (at := curve.at(watts)) is not None]
     allowed = [estimate for estimate in estimates if objective.allows(estimate, reference)]
     return min(
         allowed,
@@ -152,17 +157,25 @@ def _neighbour(
     objective: Objective,
     reference: Reference,
 ) -> int | None:
-    """Return the more promising unmeasured limit beside the predicted best, if worth a look."""
+    """Return the most promising unmeasured limit around the predicted best, if worth a look.
+
+    A cubic without overshoot puts no minimum between two measured limits that are equal. So the
+    middles of the gaps on both sides are looked at too.
+    """
+    watts = predicted.power_limit_watts
+    ratios = [1 - NEIGHBOUR_RATIO, 1 + NEIGHBOUR_RATIO]
+    lower = [p.power_limit_watts for p in points if p.power_limit_watts < watts]
+    higher = [p.power_limit_watts for p in points if p.power_limit_watts > watts]
+    ratios.extend(math.sqrt(nearest / watts) for nearest in (*lower[-1:], *higher[:1]))
     worth = WORTH_A_LOOK_RATIO * objective.value(predicted, reference)
     found: list[tuple[float, int]] = []
-    for ratio in (1 - NEIGHBOUR_RATIO, 1 + NEIGHBOUR_RATIO):
-        watts = _grid(ratio * predicted.power_limit_watts)
-        estimate = curve.at(watts)
-        if estimate is None or _is_close(watts, points):
+    for candidate in {_grid(ratio * watts) for ratio in ratios}:
+        estimate = curve.at(candidate)
+        if estimate is None or _is_close(candidate, points):
             continue
         value = objective.value(estimate, reference)
         if value <= worth and objective.allows(estimate, reference):
-            found.append((value, watts))
+            found.append((value, candidate))
     return min(found)[1] if found else None
 
 

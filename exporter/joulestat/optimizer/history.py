@@ -94,15 +94,16 @@ class HistoryReader:
         """
         matchers = (equals("run", run), *self._matchers)
         span = window_seconds or LONGEST_HISTORY_SECONDS
-        births = self._latest(RUN_START, matchers, span, at_seconds)
+        # The earliest: an exporter that lost its state gives a run a new beginning.
+        births = self._over_time("min_over_time", RUN_START, matchers, span, at_seconds)
         if not births:
             return RunHistory(run)
         pulse = read_pulse(self._client, matchers, at_seconds, min(births))
         end = at_seconds
         if not pulse.age_seconds:
             # Over long ago: a fine grid over the time since would find nothing.
-            pushes = self._latest(RUN_LAST_PUSH, matchers, span, at_seconds)
-            end = min([at_seconds, *(push + LOOKBACK_SECONDS for push in sorted(pushes)[-1:])])
+            pushes = self._over_time("max_over_time", RUN_LAST_PUSH, matchers, span, at_seconds)
+            end = min(at_seconds, max(pushes, default=at_seconds) + LOOKBACK_SECONDS)
         # From before its birth, so that its counters' first values count whole.
         start = math.floor(max(at_seconds - span, min(*births, end - LOOKBACK_SECONDS) - 1.0))
         reader = TrackReader(self._client, matchers)
@@ -136,10 +137,15 @@ class HistoryReader:
             problems=tuple(broken_evidence(tracks.by_node, grid.step_seconds)),
         )
 
-    def _latest(
-        self, metric: str, matchers: Sequence[Matcher], span: float, at_seconds: float
+    def _over_time(
+        self,
+        function: str,
+        metric: str,
+        matchers: Sequence[Matcher],
+        span: float,
+        at_seconds: float,
     ) -> list[float]:
-        expression = f"last_over_time({selector(metric, *matchers)}[{math.ceil(span)}s])"
+        expression = f"{function}({selector(metric, *matchers)}[{math.ceil(span)}s])"
         return [sample.value for sample in self._client.query(expression, at_seconds)]
 
 

@@ -1,0 +1,132 @@
+"""Showing the optimizer's decisions, once or round after round, and ending cleanly."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from joulestat.domain.errors import HistoryError
+from joulestat.domain.plan import Action
+from joulestat.optimizer.publish import LeasePublisher, Published
+from joulestat.optimizer.report import as_json, as_table
+from joulestat.optimizer.rounds import Outcome
+
+ADVICE = 0
+FAILURE = 1
+NO_ADVICE = 3
+
+PIPED_WIDTH_COLUMNS = 100
+
+
+class Printer:
+    """Writes decisions to standard output, and what went wrong to standard error."""
+
+    def __init__(self, *, as_json: bool, several: bool, watching: bool) -> None:
+        """Choose the form.
+
+        Args:
+            as_json: JSON instead of tables.
+            several: More runs than one may be shown: an array, even of one.
+            watching: Round follows round: one line per decision.
+        """
+        self._as_json = as_json
+        self._several = several
+        self._watching = watching
+
+    def show(self, outcomes: Sequence[Outcome]) -> None:
+        """Show one round."""
+        decisions = [outcome.decision for outcome in outcomes if outcome.decision is not None]
+        if not self._as_json:
+            # Made anew each time: the terminal may have been resized since.
+            console = Console(highlight=False, emoji=False)
+            if not console.is_terminal:
+                console.width = PIPED_WIDTH_COLUMNS
+            for decision in decisions:
+                console.print(as_table(decision))
+                console.print()
+        elif self._watching:
+            for decision in decisions:
+                click.echo(as_json(decision, compact=True))
+        elif self._several:
+            click.echo(as_json(decisions))
+        else:
+            for decision in decisions:
+                click.echo(as_json(decision))
+        for outcome in outcomes:
+            show_errors(f"{outcome.run}: ", outcome.errors)
+            if outcome.published is not None:
+                _show_published(outcome.run, outcome.published)
+
+
+def show_errors(prefix: str, errors: Sequence[str]) -> None:
+    """Write errors to standard error, one line each."""
+    for error in errors:
+        click.echo(f"joulestat optimize: {prefix}{error}", err=True)
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """Return 1 if anything failed, 0 if there is any advice, else 3."""
+    if any(outcome.errors for outcome in outcomes):
+        return FAILURE
+    actions = [outcome.decision.action for outcome in outcomes if outcome.decision is not None]
+    return ADVICE if any(action is not Action.NONE for action in actions) else NO_ADVICE
+
+
+@contextlib.contextmanager
+def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the block, at once, and not disturb what comes after it.
+
+    Inside, the first of them sets ``stop`` and breaks off whatever waits. After the block both
+    are ignored for good: what follows is the release of leases, which ends by itself.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if not stop.is_set():
+            stop.set()
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        stop.set()
+
+
+def watch(
+    decide: Callable[[], Sequence[Outcome]],
+    show: Callable[[Sequence[Outcome]], None],
+    wait: Callable[[], bool],
+) -> None:
+    """Decide and show until told to stop. A failed round is said, and the next one tries again.
+
+    Args:
+        decide: Does one round.
+        show: Shows it.
+        wait: Waits for the next round; True means that there is none.
+    """
+    while True:
+        try:
+            show(decide())
+        except HistoryError as error:
+            show_errors("", (str(error),))
+        if wait():
+            return
+
+
+def release_all(publisher: LeasePublisher | None, *, keep_holds: bool) -> None:
+    """End what was leased; what cannot be ended now ends by its time to live."""
+    if publisher is not None:
+        show_errors("", publisher.release(keep_holds=keep_holds).errors)
+
+
+def _show_published(run: str, published: Published) -> None:
+    for verb, uuids in (("leased", published.leased), ("released", published.released)):
+        if uuids:
+            click.echo(f"{verb} for {run}: {', '.join(uuids)}", err=True)
