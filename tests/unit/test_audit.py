@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.clock import FakeClock
 
+from fakes.clock import FakeClock
 from joulestat.domain.errors import StateError
 from joulestat.power import chain
 from joulestat.power.audit import MAX_TEXT_CHARACTERS, Audit, AuditPhase
