@@ -73,7 +73,7 @@ class Arguments:
         """Return a phase; anything that is none is ``other``."""
         try:
             return Phase(name)  # type: ignore[arg-type] # whatever it is, an enum can judge it
-        except ValueError:
+        except Exception:  # noqa: BLE001 - foreign code answers: the enum prints what it refuses
             self._notices.once(
                 logging.WARNING,
                 "phase",

@@ -160,7 +160,7 @@ class Outbox:
         now_ns = self._now_ns()
         if not waiters and now_ns < self._next_ns():
             return self._next_ns() - now_ns
-        sent = self._send(latest=bool(waiters) or now_ns >= self._due_ns)
+        sent = self._send(asked=bool(waiters))
         for waiter in waiters:
             waiter.resolve(sent=sent)
         if not self.alive:
@@ -188,8 +188,8 @@ class Outbox:
         while self._waiters:
             self._waiters.popleft().resolve(sent=False)
 
-    def _send(self, *, latest: bool) -> bool:
-        """Send all that waits in order, then, if asked for, the counts as of now.
+    def _send(self, *, asked: bool) -> bool:
+        """Send all that waits in order, then, if asked for or due, the counts as of now.
 
         Returns:
             Whether the exporter has everything. A last push is tried once.
@@ -208,6 +208,7 @@ class Outbox:
             )
         if last:
             self.alive = False
+        latest = asked or self._now_ns() >= self._due_ns
         if self.alive and sent and latest and not self._tally.final:
             sent = self._deliver(self._tally.latest())
         return sent

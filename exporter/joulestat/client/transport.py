@@ -101,9 +101,11 @@ class Transport:
         if self.target.path:
             return self._open(socket.AF_UNIX, self.target.path, deadline_ns)
         failure = OSError(f"{self.target.host!r} has no address")
-        for family, _, _, _, address in socket.getaddrinfo(
-            self.target.host, self.target.port, type=socket.SOCK_STREAM
-        ):
+        try:
+            found = socket.getaddrinfo(self.target.host, self.target.port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # a label of more than 63 characters
+            raise failure from None
+        for family, _, _, _, address in found:
             try:
                 sock = self._open(family, address, deadline_ns)
             except OSError as error:

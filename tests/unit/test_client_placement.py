@@ -1,0 +1,162 @@
+from types import SimpleNamespace
+
+import pytest
+
+from joulestat.client.naming import Host
+from joulestat.client.placement import environment_gpus, named_gpus, torch_gpus
+
+
+def host(environ: dict[str, str], torch: object = None) -> Host:
+    return Host(environ, "node7", 1, 1, {} if torch is None else {"torch": torch})
+
+
+class FakeCuda:
+    """What of ``torch.cuda`` is asked; raises where real CUDA would begin to initialise."""
+
+    def __init__(
+        self, *, count: int, initialized: bool = True, current: int = 0, used: tuple[int, ...] = ()
+    ) -> None:
+        self._count = count
+        self._initialized = initialized
+        self._current = current
+        self._used = used
+
+    def is_initialized(self) -> bool:
+        return self._initialized
+
+    def _insist(self) -> None:
+        if not self._initialized:
+            raise AssertionError("this would initialise CUDA")
+
+    def device_count(self) -> int:
+        self._insist()
+        return self._count
+
+    def current_device(self) -> int:
+        self._insist()
+        return self._current
+
+    def memory_reserved(self, index: int) -> int:
+        self._insist()
+        return 1024 if index in self._used else 0
+
+    def get_device_properties(self, index: int) -> SimpleNamespace:
+        self._insist()
+        return SimpleNamespace(uuid=f"uuid-{index}")
+
+
+def fake_torch(hip: str | None = None, **cuda: object) -> SimpleNamespace:
+    return SimpleNamespace(
+        version=SimpleNamespace(hip=hip),
+        cuda=FakeCuda(**cuda),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        ("GPU-1", ("GPU-1",)),
+        ("0,1", (0, 1)),
+        (2, (2,)),
+        ([0, "GPU-1"], (0, "GPU-1")),
+        (("0", 0), (0,)),
+        ([], ()),
+        ("MIG-1", ("MIG-1",)),
+        ("cff874b4-0000-1000-80d6-bf4c0e6a1d2a", ("cff874b4-0000-1000-80d6-bf4c0e6a1d2a",)),
+    ],
+)
+def test_a_caller_names_uuids_or_indices(gpus: object, expected: tuple[object, ...]) -> None:
+    assert expected == named_gpus(gpus)
+
+
+@pytest.mark.parametrize("gpus", [None, 1.5, -1, [0, -1], "cuda:0", [None], [[0]], range(17), True])
+def test_what_names_no_gpu_is_not_taken(gpus: object) -> None:
+    assert named_gpus(gpus) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, (0,)),
+        ({"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, (3,)),
+        ({"LOCAL_RANK": "3", "WORLD_SIZE": "4"}, (3,)),
+        ({"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, (0,)),
+        ({"CUDA_VISIBLE_DEVICES": ""}, ()),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, ()),
+        ({"CUDA_VISIBLE_DEVICES": "2,3"}, (2, 3)),
+        ({"CUDA_VISIBLE_DEVICES": " 2, 3 "}, (2, 3)),
+        ({"CUDA_VISIBLE_DEVICES": "1,-1,2"}, (1,)),
+        ({"CUDA_VISIBLE_DEVICES": "all"}, (0,)),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937,GPU-1"}, ("GPU-8932f937", "GPU-1")),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-1"}, ("MIG-1",)),
+        ({"HIP_VISIBLE_DEVICES": "1"}, (1,)),
+        ({"CUDA_VISIBLE_DEVICES": "4,5,6,7", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}, (6,)),
+        ({"CUDA_VISIBLE_DEVICES": "5", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}, (5,)),
+        # A task of srun has neighbours; a batch script has none.
+        ({"SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "2"}, (1,)),
+        ({"SLURM_LOCALID": "0", "CUDA_VISIBLE_DEVICES": "0,1"}, (0, 1)),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, (1,)),
+    ],
+)
+def test_the_environment_tells_which_gpus_are_meant(
+    environ: dict[str, str], expected: tuple[object, ...]
+) -> None:
+    assert expected == environment_gpus(host(environ))
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        # A container counts its own devices from 0.
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-a,GPU-b", "CUDA_VISIBLE_DEVICES": "1"}, ("GPU-b",)),
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-a,GPU-b"}, ("GPU-a", "GPU-b")),
+        ({"NVIDIA_VISIBLE_DEVICES": "2,3", "CUDA_VISIBLE_DEVICES": "0,1"}, (2, 3)),
+        ({"NVIDIA_VISIBLE_DEVICES": "all", "CUDA_VISIBLE_DEVICES": "1"}, (1,)),
+        ({"NVIDIA_VISIBLE_DEVICES": "/var/run/nvidia", "CUDA_VISIBLE_DEVICES": "1"}, (1,)),
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-a", "CUDA_VISIBLE_DEVICES": "GPU-a"}, ("GPU-a",)),
+        # Slurm with fenced devices, and without.
+        ({"SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "0"}, (1,)),
+        ({"SLURM_JOB_GPUS": "1", "CUDA_VISIBLE_DEVICES": "1"}, (1,)),
+        ({"SLURM_JOB_GPUS": "2,3", "CUDA_VISIBLE_DEVICES": "0,1"}, (2, 3)),
+        ({"SLURM_JOB_GPUS": "2,3", "CUDA_VISIBLE_DEVICES": "2,3"}, (2, 3)),
+        ({"SLURM_JOB_GPUS": "2,3", "CUDA_VISIBLE_DEVICES": "1"}, (3,)),
+        ({"SLURM_JOB_GPUS": "2,3", "SLURM_STEP_GPUS": "3", "CUDA_VISIBLE_DEVICES": "0"}, (3,)),
+    ],
+)
+def test_indices_of_a_container_or_a_fenced_job_become_the_hosts(
+    environ: dict[str, str], expected: tuple[object, ...]
+) -> None:
+    assert expected == environment_gpus(host(environ))
+
+
+def test_pytorch_is_not_asked_before_the_training_code_has_initialised_cuda() -> None:
+    assert torch_gpus(host({}, fake_torch(count=8, initialized=False))) is None
+
+
+def test_without_pytorch_nothing_is_imported_to_find_out() -> None:
+    assert torch_gpus(host({})) is None
+
+
+def test_pytorch_names_the_one_device_by_uuid() -> None:
+    assert ("GPU-uuid-0",) == torch_gpus(host({}, fake_torch(count=1)))
+
+
+def test_a_rank_with_neighbours_holds_its_own_device() -> None:
+    environ = {"LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}
+
+    assert ("GPU-uuid-2",) == torch_gpus(host(environ, fake_torch(count=4)))
+    # Each rank may also see one device only.
+    assert ("GPU-uuid-0",) == torch_gpus(host(environ, fake_torch(count=1)))
+
+
+def test_a_process_alone_holds_the_devices_that_it_has_memory_on() -> None:
+    assert ("GPU-uuid-1", "GPU-uuid-3") == torch_gpus(host({}, fake_torch(count=4, used=(1, 3))))
+
+
+def test_a_process_without_memory_yet_holds_its_current_device() -> None:
+    assert ("GPU-uuid-2",) == torch_gpus(host({}, fake_torch(count=4, current=2)))
+
+
+def test_rocm_and_old_versions_of_pytorch_leave_it_to_the_environment() -> None:
+    assert torch_gpus(host({}, fake_torch(count=1, hip="6.2"))) is None
+    assert torch_gpus(host({}, SimpleNamespace(version=SimpleNamespace(hip=None)))) is None
