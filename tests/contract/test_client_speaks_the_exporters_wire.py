@@ -11,7 +11,7 @@ from joulestat.client.notices import Notices
 from joulestat.client.tally import Boundary
 from joulestat.client.wire import parse_answer, push_body
 from joulestat.domain.run import Counts, Phase, Push, PushAnswer, RunLabels
-from joulestat.server.answers import push_answer_wire
+from joulestat.server.answers import PushAnswerWire
 from joulestat.server.wire import parse_push
 
 COUNTS = st.builds(Counts, *(st.integers(0, 2**53) for _ in range(3))).filter(
@@ -80,6 +80,7 @@ def test_budget_and_plan_arrive() -> None:
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_every_answer_of_the_exporter_is_understood(*, accepted: bool) -> None:
-    answer = PushAnswer(accepted, 7, "instance-1", {"GPU-1": 81234.5}, {"GPU-1": 250.0})
+    fields = (accepted, 7, "instance-1", {"GPU-1": 81234.5}, {"GPU-1": 250.0})
 
-    assert answer == parse_answer(msgspec.json.encode(push_answer_wire(answer)))
+    body = msgspec.json.encode(PushAnswerWire(*fields))
+    assert PushAnswer(*fields) == parse_answer(body)
