@@ -1,8 +1,8 @@
 """``joulestat optimize``: from a run's history in Prometheus to the power limit it should have."""
 
+import contextlib
 import sys
-import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from joulestat.cli.moments import Duration, Moment
 from joulestat.cli.optimizing import (
     FAILURE,
     Printer,
+    ended_by_signals,
     exit_code,
     release_all,
     show_errors,
-    stopping_on_signals,
     watch,
 )
 from joulestat.client.admin import AdminClient
@@ -190,33 +190,37 @@ def optimize(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _run(flags: _Flags, optimizer: Optimizer, publisher: LeasePublisher | None) -> int:
-    """Decide once or until stopped; return the exit code.
-
-    The only place of the optimizer that reads the clock.
-    """
+    """Decide once or until stopped; return the exit code."""
     runs = None if flags.run is None else [flags.run]
-    watching = flags.watch is not None
-    printer = Printer(as_json=flags.output == "json", several=flags.all_runs, watching=watching)
-    if flags.watch is None:
-        try:
-            outcomes = optimizer.round(runs, time.time() if flags.at is None else flags.at)
-        except BaseException:
-            release_all(publisher, keep_holds=False)
-            raise
-        printer.show(outcomes)
-        return exit_code(outcomes)
-    interval_seconds = flags.watch
-    stop = threading.Event()
+    printer = Printer(
+        as_json=flags.output == "json", several=flags.all_runs, watching=flags.watch is not None
+    )
+    if flags.watch is not None:
+        _watch(flags, flags.watch, lambda: printer.show(optimizer.round(runs)), publisher)
+        return 0
     try:
-        with stopping_on_signals(stop):
-            watch(
-                lambda: optimizer.round(runs, time.time()),
-                printer.show,
-                lambda: stop.wait(interval_seconds),
-            )
-    finally:
-        release_all(publisher, keep_holds=flags.keep_lease)
-    return 0
+        outcomes = optimizer.round(runs, flags.at)
+    except BaseException:
+        release_all(publisher, keep_holds=False)
+        raise
+    printer.show(outcomes)
+    return exit_code(outcomes)
+
+
+def _watch(
+    flags: _Flags,
+    interval_seconds: float,
+    one_round: Callable[[], None],
+    publisher: LeasePublisher | None,
+) -> None:
+    """Decide round after round; at the end, release what was leased."""
+    with ended_by_signals() as stop:
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                watch(one_round, lambda: stop.wait(interval_seconds))
+        finally:
+            stop.set()
+            release_all(publisher, keep_holds=flags.keep_lease)
 
 
 def _check(ctx: click.Context, flags: _Flags) -> None:
@@ -285,4 +289,7 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
 
 def _secret(file: Path) -> str:
     """Return what a file holds, without the newline that editors add."""
-    return file.read_text(encoding="utf-8").strip()
+    secret = file.read_bytes().strip()
+    if not secret or not secret.isascii() or b"\n" in secret:
+        raise click.UsageError(f"{file} must hold one secret, on one line, in ASCII")
+    return secret.decode()

@@ -77,12 +77,14 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 
 @contextlib.contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the block, at once, and not disturb what comes after it.
+def ended_by_signals() -> Iterator[threading.Event]:
+    """Let SIGTERM and Ctrl-C end what is inside, once.
 
-    Inside, the first of them sets ``stop`` and breaks off whatever waits. After the block both
-    are ignored for good: what follows is the release of leases, which ends by itself.
+    The first of them sets the event and raises KeyboardInterrupt, which breaks off whatever waits.
+    With the event set, further ones do nothing: what goes on then is the release of leases, which
+    ends by itself.
     """
+    stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -90,30 +92,24 @@ def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
             stop.set()
             raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
+        yield stop
     finally:
-        stop.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def watch(
-    decide: Callable[[], Sequence[Outcome]],
-    show: Callable[[Sequence[Outcome]], None],
-    wait: Callable[[], bool],
-) -> None:
-    """Decide and show until told to stop. A failed round is said, and the next one tries again.
+def watch(one_round: Callable[[], None], wait: Callable[[], bool]) -> None:
+    """Do rounds until told to stop. A failed one is said, and the next one tries again.
 
     Args:
-        decide: Does one round.
-        show: Shows it.
+        one_round: Decides and shows.
         wait: Waits for the next round; True means that there is none.
     """
     while True:
         try:
-            show(decide())
+            one_round()
         except HistoryError as error:
             show_errors("", (str(error),))
         if wait():

@@ -71,6 +71,14 @@ class HistoryReader:
         self._client = client
         self._matchers = tuple(matchers)
 
+    def now_seconds(self) -> float:
+        """Return Prometheus' own Unix time.
+
+        Raises:
+            HistoryError: As for any query.
+        """
+        return self._client.now_seconds()
+
     def runs(self, at_seconds: float) -> list[str]:
         """Return the names of the runs that are shown at this moment, in order.
 

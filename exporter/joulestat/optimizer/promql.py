@@ -101,14 +101,25 @@ class PrometheusClient:
         """Close the connections."""
         self._http.close()
 
-    def query(self, expression: str, at_seconds: float) -> list[Sample]:
-        """Evaluate at one moment and return the instant vector.
+    def now_seconds(self) -> float:
+        """Return the server's Unix time: samples carry its clock, and no other matters.
+
+        Raises:
+            HistoryError: As for ``query``.
+        """
+        return self.query("vector(time())", None)[0].value
+
+    def query(self, expression: str, at_seconds: float | None) -> list[Sample]:
+        """Evaluate at one moment, None for the server's now, and return the instant vector.
 
         Raises:
             HistoryError: No answer, an error, a warning, a partial answer or a value that is no
                 finite number.
         """
-        result = self._ask("query", {"query": expression, "time": _time(at_seconds)}, "vector")
+        form = {"query": expression}
+        if at_seconds is not None:
+            form["time"] = _time(at_seconds)
+        result = self._ask("query", form, "vector")
         return [Sample(_labels(item), _point(item.get("value"))[1]) for item in result]
 
     def query_raw(self, range_selector: str, at_seconds: float) -> list[Series]:

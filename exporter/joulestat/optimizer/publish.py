@@ -130,7 +130,7 @@ class LeasePublisher:
         released: list[str] = []
         errors: list[str] = []
         for uuid in uuids:
-            held = self._held.pop(uuid)
+            held = self._held[uuid]
             try:
                 held.admin.delete_lease(uuid, holder=HOLDER)
             except AdminError as error:
@@ -140,4 +140,6 @@ class LeasePublisher:
                 )
             else:
                 released.append(uuid)
+            # Last, so that what is broken off here is tried again at the end.
+            del self._held[uuid]
         return Published(released=tuple(released), errors=tuple(errors))

@@ -57,16 +57,19 @@ class Optimizer:
         self._question = question
         self._publisher = publisher
 
-    def round(self, runs: Sequence[str] | None, at_seconds: float) -> list[Outcome]:
+    def round(
+        self, runs: Sequence[str] | None = None, at_seconds: float | None = None
+    ) -> list[Outcome]:
         """Decide about each run as of a moment. One run's failure is no other's.
 
         Args:
             runs: Names; None for all runs that are shown at the moment.
-            at_seconds: Unix time.
+            at_seconds: Unix time; None for now, by Prometheus' clock.
 
         Raises:
-            HistoryError: The list of runs could not be read.
+            HistoryError: The time or the list of runs could not be read.
         """
+        at_seconds = self._reader.now_seconds() if at_seconds is None else at_seconds
         names = self._reader.runs(at_seconds) if runs is None else runs
         return [self._decide(name, at_seconds) for name in names]
 
