@@ -159,6 +159,21 @@ def test_a_value_that_makes_no_sense_is_named(
         assert value == problem["value"]
 
 
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ({"run": "a b"}, "1 to 64 characters of A-Z a-z 0-9 . _ -"),
+        ({"phase": "warmup"}, "train, eval, checkpoint, other"),
+        ({"labels": {"colour": "red"}}, "job, user, team, framework"),
+        ({"totals": {"warmup": {}}}, "train, eval, checkpoint, other"),
+        ({"rank": -1}, "int >= 0"),
+        ({"gpus": [5]}, "UUIDs, or indices of GPUs of this host"),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(change: dict[str, Any], allowed: str) -> None:
+    assert allowed == push({**FULL, **change}).json()["allowed"]
+
+
 @pytest.mark.parametrize("missing", sorted(LEAST))
 def test_a_missing_key_is_named(missing: str) -> None:
     answer = push({key: value for key, value in LEAST.items() if key != missing})

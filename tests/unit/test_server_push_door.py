@@ -1,14 +1,19 @@
 """How a push must arrive: its bytes, its size, its peer; web pages have no say."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message, Receive
 
 from fakes.asgi import UNIX, Answer, call
 from fakes.listener import public
 from joulestat.config import ListenAddress
+from joulestat.server.guard import read_json
+from joulestat.server.problems import Refused
 from joulestat.server.push import MAX_PUSH_BYTES
 
 SMALL = b'{"run":"a","rank":0,"incarnation":"i","seq":1,"at_ns":1,"gpus":[],"phase":"eval"}'
@@ -176,3 +181,28 @@ def test_pushes_too_broken_for_the_ledger_are_counted() -> None:
 )
 def test_no_bytes_are_an_internal_error(body: bytes) -> None:
     assert raw(body).status in {400, 422}
+
+
+def read_body(receive: Receive, *, deadline_seconds: float = 60.0) -> bytes:
+    headers = [(b"content-type", b"application/json")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    return asyncio.run(read_json(request, 100, deadline_seconds=deadline_seconds))
+
+
+def test_a_body_that_is_held_back_is_not_waited_for() -> None:
+    async def never() -> Message:
+        return await asyncio.Event().wait() or {}
+
+    with pytest.raises(Refused) as refused:
+        read_body(never, deadline_seconds=0.001)
+
+    assert 408 == refused.value.status
+    assert "close" == refused.value.headers["Connection"]
+
+
+def test_a_peer_that_leaves_in_the_middle_is_no_internal_error() -> None:
+    async def leave() -> Message:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(Refused):
+        read_body(leave)

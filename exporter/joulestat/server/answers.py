@@ -8,6 +8,8 @@ from joulestat.domain.limit import Grant, Lease, PowerControl, Revert
 from joulestat.domain.run import PushAnswer
 from joulestat.domain.snapshot import DeviceState
 
+_ENCODER = msgspec.json.Encoder()
+
 
 class PushAnswerWire(msgspec.Struct):
     """What a rank gets back; ``accepted`` is false for a duplicate, which is no error.
@@ -89,14 +91,16 @@ class AuditWire(msgspec.Struct):
     records: list[dict[str, Any]]
 
 
-def push_answer_wire(answer: PushAnswer) -> PushAnswerWire:
-    """Return the JSON form of an answer to a push."""
-    return PushAnswerWire(
-        accepted=answer.accepted,
-        seq=answer.seq,
-        instance=answer.instance,
-        energy_joules=dict(answer.energy_joules),
-        power_limit_watts=dict(answer.power_limit_watts),
+def push_answer_json(answer: PushAnswer) -> bytes:
+    """Return an answer to a push as JSON."""
+    return _ENCODER.encode(
+        PushAnswerWire(
+            accepted=answer.accepted,
+            seq=answer.seq,
+            instance=answer.instance,
+            energy_joules=dict(answer.energy_joules),
+            power_limit_watts=dict(answer.power_limit_watts),
+        )
     )
 
 

@@ -48,6 +48,9 @@ MEDIA_TYPE = "application/problem+json"
 _SHOWN_CHARACTERS = 200
 """How much of a refused value is sent back: enough to recognise it."""
 
+_TEXT_CHARACTERS = 1000
+"""How long any text of a problem may be."""
+
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The body of every answer that is not a success (RFC 9457).
@@ -208,7 +211,7 @@ def _respond(problem: Problem, headers: Mapping[str, str] = MappingProxyType({})
 
 
 def _presentable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()[: 5 * _SHOWN_CHARACTERS]
+    return text.encode("utf-8", "replace").decode()[:_TEXT_CHARACTERS]
 
 
 def shown(value: object) -> str:

@@ -2,20 +2,17 @@
 
 from collections.abc import Callable
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from joulestat.domain.errors import InvalidPush
 from joulestat.domain.run import Push, PushAnswer
-from joulestat.server.answers import push_answer_wire
+from joulestat.server.answers import push_answer_json
 from joulestat.server.guard import read_json
 from joulestat.server.problems import Refused
 from joulestat.server.wire import parse_push
 
 MAX_PUSH_BYTES = 16 * 1024
-
-_ENCODER = msgspec.json.Encoder()
 
 
 class PushDoor:
@@ -49,5 +46,4 @@ class PushDoor:
             if self._count_refused is not None:
                 self._count_refused()
             raise
-        answer = push_answer_wire(self._push(push))
-        return Response(_ENCODER.encode(answer), media_type="application/json")
+        return Response(push_answer_json(self._push(push)), media_type="application/json")

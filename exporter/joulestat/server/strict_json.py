@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -23,12 +24,22 @@ class _RepeatedKeyError(Exception):
 
 
 def decode(
-    body: bytes, decoder: msgspec.json.Decoder[T], error: type[InvalidPush] | type[InvalidLease]
+    body: bytes,
+    decoder: msgspec.json.Decoder[T],
+    error: type[InvalidPush] | type[InvalidLease],
+    allowed: Mapping[str, str],
 ) -> T:
     """Return what the decoder makes of a JSON body.
 
     Strict: unknown keys, repeated keys, values of another type or out of range, NaN, text that
     is no valid Unicode are all refused.
+
+    Args:
+        body: As it came.
+        decoder: What it should be.
+        error: What to raise.
+        allowed: For people, by field, where a pattern or a type says too little; by object
+            (the whole is ``""``) the keys that it may have.
 
     Raises:
         Refused: 400, the body is not JSON at all.
@@ -40,7 +51,7 @@ def decode(
         # The body is known to be well-formed and shallow by now.
         json.loads(body, object_pairs_hook=_refuse_repeated_keys)
     except msgspec.ValidationError as failure:
-        raise _field_error(str(failure), body, error) from None
+        raise error(**_what_is_wrong(str(failure), body, allowed)) from None
     except _RepeatedKeyError as failure:
         key = str(failure)
         raise error(
@@ -62,25 +73,29 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
         raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
 
 
-def _field_error(
-    message: str, body: bytes, error: type[InvalidPush] | type[InvalidLease]
-) -> InvalidPush | InvalidLease:
-    """Turn msgspec's message into field, value and what is allowed."""
-    match = _AT.fullmatch(message)
+def _what_is_wrong(message: str, body: bytes, allowed: Mapping[str, str]) -> dict[str, str]:
+    """Turn msgspec's message into an error's message, field, value and what is allowed."""
+    # The look-ahead in our patterns only keeps Python's "$" from passing a final newline.
+    match = _AT.fullmatch(message := message.replace(r"$(?!\\n)", "$"))
     what, path = (match["what"], match["path"]) if match else (message, "")
     named = _NAMED.fullmatch(what)
+    key = path
     if named:
         path = f"{path}.{named['name']}" if path else named["name"]
-    value = "" if what.startswith("Object missing") else _value_at(body, path)
-    # The look-ahead in our patterns only keeps Python's "$" from passing a final newline.
-    what = what.replace(r"$(?!\n)", "$")
+    if what.startswith("Object missing"):
+        key, value = path, ""
+    else:
+        value = _value_at(body, path)
     expected = _EXPECTED.fullmatch(what)
-    return error(
-        f"{shown(path)} is {value}: {shown(what)}" if value else shown(what),
-        field=shown(path),
-        value=value,
-        allowed=expected["allowed"].replace("`", "") if expected else "",
-    )
+    usual = expected["allowed"].replace("`", "") if expected else ""
+    right = allowed.get(key, usual) if key or named else usual
+    text = f"{shown(path)} is {value}: {shown(what)}" if value else shown(what)
+    return {
+        "message": text if right == usual else f"{text}; allowed: {right}",
+        "field": shown(path),
+        "value": value,
+        "allowed": right,
+    }
 
 
 def _value_at(body: bytes, path: str) -> str:

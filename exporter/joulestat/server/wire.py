@@ -92,7 +92,17 @@ class LeaseRequestWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 
 
 _PUSH = msgspec.json.Decoder(PushWire)
+_PUSH_ALLOWED = {
+    "": ", ".join(PushWire.__struct_fields__),
+    "run": "1 to 64 characters of A-Z a-z 0-9 . _ -",
+    "incarnation": "1 to 64 printable ASCII characters",
+    "gpus": "at most 16 GPUs, by UUID or index",
+    "phase": ", ".join(Phase),
+    "totals": ", ".join(TotalsWire.__struct_fields__),
+    "labels": ", ".join(LabelsWire.__struct_fields__),
+}
 _LEASE_REQUEST = msgspec.json.Decoder(LeaseRequestWire)
+_LEASE_REQUEST_ALLOWED = {"": ", ".join(LeaseRequestWire.__struct_fields__)}
 
 
 def parse_push(body: bytes, resolve_index: Callable[[int], str | None]) -> Push:
@@ -106,7 +116,7 @@ def parse_push(body: bytes, resolve_index: Callable[[int], str | None]) -> Push:
         InvalidPush: Names the field.
         Refused: Not JSON.
     """
-    wire = decode(body, _PUSH, InvalidPush)
+    wire = decode(body, _PUSH, InvalidPush, _PUSH_ALLOWED)
     totals = {
         phase: Counts(counts.steps, counts.samples, counts.tokens)
         for phase in Phase
@@ -136,7 +146,7 @@ def parse_lease_request(body: bytes) -> LeaseRequest:
         InvalidLease: Names the field.
         Refused: Not JSON.
     """
-    wire = decode(body, _LEASE_REQUEST, InvalidLease)
+    wire = decode(body, _LEASE_REQUEST, InvalidLease, _LEASE_REQUEST_ALLOWED)
     return LeaseRequest(
         power_limit_watts=wire.power_limit_watts,
         ttl_seconds=wire.ttl_seconds,
