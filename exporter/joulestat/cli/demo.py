@@ -35,7 +35,7 @@ INTERRUPTED = 130
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(60, 3600),
+    type=click.FloatRange(40, 3600),
     default=DEFAULTS.seconds,
     show_default=True,
     help="About how long it takes; more time is more exact.",

@@ -14,8 +14,9 @@ START_SECONDS = 12.0
 SWITCH_SECONDS = 3.0
 """From a decision to the first interval that counts: write, settle, push, scrape."""
 
-LIKELY_LIMITS = 6
-"""The reference, and as many probes as the optimizer allows itself."""
+LIKELY_LIMITS = 4
+"""The reference, and three probes: the simulated cards rarely need more. The optimizer allows
+itself two more, and then the demo takes longer."""
 
 HOLD_SECONDS = 5.0
 """How long the chosen limit is shown at work."""
@@ -43,7 +44,7 @@ class DemoOptions:
     def minimum(self) -> Minimum:
         """The evidence per limit that fits into the time.
 
-        90 s: (90 - 12 - 5) / 6 - 3 = 9.2 s per limit. Real runs take two minutes per limit; here
+        90 s: (90 - 12 - 5) / 4 - 3 = 15 s per limit. Real runs take two minutes per limit; here
         the noise is small, and known to be.
         """
         per_limit = (self.seconds - START_SECONDS - HOLD_SECONDS) / LIKELY_LIMITS - SWITCH_SECONDS

@@ -35,7 +35,12 @@ class Show:
         self._decision: Decision | None = None
         self._last_news: object = None
         self._live = (
-            Live(console=console, get_renderable=self._picture, refresh_per_second=4)
+            Live(
+                console=console,
+                get_renderable=self._picture,
+                refresh_per_second=4,
+                transient=True,
+            )
             if console.is_terminal
             else None
         )
