@@ -123,7 +123,6 @@ def test_joules_and_seconds_per_step_are_the_truth_within_one_percent(swept: Swe
     assert [point["power_limit_watts"] for point in points] == sorted(LIMITS_WATTS)
     for point in points:
         limit = point["power_limit_watts"]
-        print(limit, point, joules(limit), seconds(limit), point["joules_per_step"]/joules(limit)-1, point["seconds_per_step"]/seconds(limit)-1)
         assert point["joules_per_step"] == pytest.approx(joules(limit), rel=TOLERANCE)
         assert point["seconds_per_step"] == pytest.approx(seconds(limit), rel=TOLERANCE)
 
