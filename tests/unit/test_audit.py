@@ -102,6 +102,7 @@ def test_a_long_log_is_read_from_the_middle(audit: Audit, path: Path) -> None:
 
 def test_a_log_that_does_not_exist_is_empty(audit: Audit) -> None:
     assert [] == list(audit.read(0, 10))
+    assert chain.ChainCheck(records=0, breaks=()) == audit.verify()
 
 
 def test_every_flipped_byte_is_found(audit: Audit, path: Path) -> None:
@@ -121,6 +122,12 @@ def test_every_deleted_line_is_found_even_the_last(audit: Audit, path: Path, gon
     del lines[gone]
     path.write_bytes(b"".join(lines))
     assert not chain.verify(path).ok
+
+
+def test_a_deleted_log_is_found(audit: Audit, path: Path) -> None:
+    write(audit, 2)
+    path.unlink()
+    assert not audit.verify().ok
 
 
 def test_moved_and_repeated_lines_are_found(audit: Audit, path: Path) -> None:

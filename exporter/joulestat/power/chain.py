@@ -10,6 +10,7 @@ safe against the host's root.
 """
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,8 @@ def head_line(head: Head) -> bytes:
 def verify(path: Path) -> ChainCheck:
     """Check a log from its first line to its head. Reads only; the service may be running.
 
+    A log that does not exist is whole where no head says that there was one.
+
     Raises:
         OSError: The log cannot be read.
     """
@@ -131,7 +134,7 @@ def verify(path: Path) -> ChainCheck:
     head_seen = head is None
     records = 0
     before = Head(0, GENESIS_SHA256)
-    with path.open("rb") as log:
+    with path.open("rb") if path.exists() else io.BytesIO() as log:
         for number, line in enumerate(log, start=1):
             link = unseal(line)
             if link is None:

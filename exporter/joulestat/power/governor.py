@@ -147,8 +147,8 @@ class Governor:
         """
         with ExitStack() as locks:
             with self._noting_refusals(device_uuid, request, principal, dry_run=dry_run):
-                asked = ask(device_uuid, request, principal, idempotency_key)
                 device = self._known(device_uuid)
+                asked = ask(device_uuid, request, principal, idempotency_key)
                 locks.enter_context(device.held())
                 repeated = None if dry_run else self._granter.repeat(asked)
                 if repeated is not None:

@@ -103,10 +103,12 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
         LimitWriteFailed: The driver does not answer, or stands where it could not go back to.
     """
     now_ns = clock.boottime_ns()
+    # Before the driver is called, which may take long: an end asked for meanwhile is for this
+    # lease too.
+    ending, live = device.ending, device.live_record(now_ns)
     try:
         range_watts = device.range_watts()
         request = checked(asked.request, policy, range_watts)
-        live = device.live_record(now_ns)
         own = live is not None and _owns(live.lease, request, asked.principal)
         if live is not None and not own and not request.takeover:
             raise _held(live.lease, now_ns)
@@ -120,14 +122,9 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
     if renews and live is not None:
         target_watts = live.lease.target_watts
     writes = not renews and not same_limit(found_watts, target_watts)
-    wait_seconds = device.rate.wait_seconds(now_ns) if writes else 0.0
-    if wait_seconds > 0:
-        raise TooManyWrites(
-            f"the limit of {device.uuid} was written too often lately; it may be written "
-            f"again in {wait_seconds:.1f} s",
-            retry_after_seconds=wait_seconds,
-        )
-    baseline_watts, before = _inherited(device, found_watts, renews=renews)
+    if writes:
+        _check_rate(device, now_ns)
+    baseline_watts, before = _inherited(device.record, ending, found_watts, renews=renews)
     _check_way_back(device.uuid, baseline_watts, range_watts)
     lease = Lease(
         device_uuid=device.uuid,
@@ -143,18 +140,17 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
     if own:
         outcome = GrantOutcome.RENEWED if renews else GrantOutcome.CHANGED
     ours_watts = before if renews else (*before, target_watts)
-    return Plan(asked, outcome, lease, live, device.ending, found_watts, writes, ours_watts)
+    return Plan(asked, outcome, lease, live, ending, found_watts, writes, ours_watts)
 
 
 def _inherited(
-    device: ControlledDevice, found_watts: float, *, renews: bool
+    record: LeaseRecord | None, ending: Ending | None, found_watts: float, *, renews: bool
 ) -> tuple[float, tuple[float, ...]]:
     """Return the baseline, and the limits of our own doing so far.
 
     A limit that somebody else set meanwhile is what a new or changed lease goes back to:
     the older baseline is no longer what the host wants.
     """
-    record, ending = device.record, device.ending
     if record is None or (ending is not None and ending.done is not None):
         return found_watts, ()
     if not renews and standing(found_watts, record) is Standing.FOREIGN:
@@ -175,6 +171,16 @@ def _held(lease: Lease, now_ns: int) -> LeaseHeld:
         holder=lease.holder,
         expires_in_seconds=expires_in_seconds,
     )
+
+
+def _check_rate(device: ControlledDevice, now_ns: int) -> None:
+    wait_seconds = device.rate.wait_seconds(now_ns)
+    if wait_seconds > 0:
+        raise TooManyWrites(
+            f"the limit of {device.uuid} was written too often lately; it may be written "
+            f"again in {wait_seconds:.1f} s",
+            retry_after_seconds=wait_seconds,
+        )
 
 
 def _check_way_back(uuid: str, baseline_watts: float, range_watts: tuple[float, float]) -> None:
