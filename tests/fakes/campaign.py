@@ -1,0 +1,76 @@
+"""A campaign without a Prometheus: ``choose`` asks, a known curve answers, until it holds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from joulestat.domain.plan import Action, Decision, OperatingPoint
+from joulestat.optimizer.choose import choose
+from joulestat.optimizer.history import RunHistory
+from joulestat.optimizer.limits import Limits
+from joulestat.optimizer.objective import Objective
+from joulestat.optimizer.profile import Minimum, Profile
+
+Curve = Callable[[int], tuple[float, float]]
+"""Joules and seconds per step at a limit."""
+
+STDERR_RATIO = 1e-4
+MANY_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How it ended, and what was tried on the way."""
+
+    decision: Decision
+    probes: tuple[int, ...]
+
+    @property
+    def held_watts(self) -> int:
+        assert self.decision.power_limit_watts is not None
+        return self.decision.power_limit_watts
+
+
+def points_of(measured: Mapping[int, tuple[float, float]]) -> tuple[OperatingPoint, ...]:
+    return tuple(
+        OperatingPoint(watts, joules, seconds, 1000, STDERR_RATIO * joules, STDERR_RATIO * seconds)
+        for watts, (joules, seconds) in sorted(measured.items())
+    )
+
+
+def run_campaign(
+    curve: Curve,
+    objective: Objective,
+    *,
+    reference_watts: int,
+    min_watts: float,
+    gpus: int = 1,
+) -> Campaign:
+    """Let the optimizer explore from the reference limit alone until it holds."""
+    measured = {reference_watts: curve(reference_watts)}
+    probes: list[int] = []
+    current = reference_watts
+    for _ in range(MANY_ROUNDS):
+        history = RunHistory(
+            "run",
+            gpu_uuids=tuple(f"GPU-{index}" for index in range(gpus)),
+            limits=Limits(
+                reference_watts=reference_watts,
+                current_watts=current,
+                leased=current != reference_watts,
+                min_watts=min_watts,
+                max_watts=float(reference_watts),
+            ),
+            live=True,
+            fresh=True,
+        )
+        decision = choose(
+            history, Profile(points_of(measured)), objective, minimum=Minimum(), explore=True
+        )
+        if decision.action is not Action.PROBE:
+            return Campaign(decision, tuple(probes))
+        assert decision.power_limit_watts is not None
+        current = decision.power_limit_watts
+        assert current not in measured, f"{current} W is measured already: {measured}"
+        measured[current] = curve(current)
+        probes.append(current)
+    raise AssertionError(f"no end of probing: {probes}")

@@ -1,0 +1,285 @@
+"""From history to a decision: when to probe, when to hold, and when to say nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.campaign import points_of, run_campaign
+from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint, Window
+from joulestat.optimizer.choose import choose
+from joulestat.optimizer.explore import MAX_PROBES
+from joulestat.optimizer.history import RunHistory
+from joulestat.optimizer.limits import Limits
+from joulestat.optimizer.objective import Cost, Objective, Slowdown
+from joulestat.optimizer.profile import Minimum, Profile
+
+MINIMUM = Minimum(steps=30, seconds=60.0)
+LIMITS = Limits(reference_watts=300, current_watts=300, min_watts=100.0, max_watts=350.0)
+LIVE = RunHistory(
+    "llama",
+    window=Window(1000.0, 2000.0),
+    gpu_uuids=("GPU-0", "GPU-1"),
+    limits=LIMITS,
+    live=True,
+    fresh=True,
+)
+SWEPT = {300: (200.0, 0.50), 250: (180.0, 0.51), 200: (160.0, 0.54), 180: (158.0, 0.60)}
+
+
+def thin(watts: int, steps: int = 12) -> tuple[OperatingPoint, ...]:
+    return (OperatingPoint(watts, 160.0, 0.5, steps, None, None),)
+
+
+def decide(
+    measured: dict[int, tuple[float, float]],
+    *,
+    history: RunHistory = LIVE,
+    objective: Objective | None = None,
+    explore: bool = False,
+    **profile: Any,
+) -> Decision:
+    return choose(
+        history,
+        Profile(points_of(measured), **profile),
+        objective or Slowdown(1.05),
+        minimum=MINIMUM,
+        explore=explore,
+    )
+
+
+def at_limit(watts: int, *, leased: bool = True) -> RunHistory:
+    return replace(LIVE, limits=replace(LIMITS, current_watts=watts, leased=leased))
+
+
+def test_the_best_measured_limit_is_held_with_what_it_brings() -> None:
+    decision = decide(SWEPT)
+
+    assert (Action.HOLD, 250) == (decision.action, decision.power_limit_watts)
+    assert decision.expected is not None
+    assert 0.1 == pytest.approx(decision.expected.energy_saving_ratio)
+    assert 1.02 == pytest.approx(decision.expected.slowdown_ratio)
+    assert "10.0 % less energy per step than at 300 W, 2.0 % slower" in decision.reason
+
+
+def test_a_decision_carries_what_it_rests_on() -> None:
+    decision = decide(SWEPT, objective=Cost(0.25))
+
+    assert ("llama", 300) == (decision.run, decision.reference_power_limit_watts)
+    assert {"name": "cost", "eta": 0.25} == decision.objective
+    assert [180, 200, 250, 300] == [point.power_limit_watts for point in decision.points]
+    assert (Window(1000.0, 2000.0), ("GPU-0", "GPU-1")) == (decision.window, decision.gpu_uuids)
+
+
+def test_the_reference_is_held_where_nothing_is_better() -> None:
+    decision = decide({300: (200.0, 0.5), 250: (210.0, 0.6), 180: (260.0, 0.9)})
+
+    assert (Action.HOLD, 300) == (decision.action, decision.power_limit_watts)
+    assert Expected(0.0, 1.0) == decision.expected
+
+
+def test_no_limit_above_the_reference_is_ever_chosen() -> None:
+    decision = decide({**SWEPT, 350: (90.0, 0.4)}, objective=Cost(0.0))
+
+    assert 300 == decision.power_limit_watts
+
+
+def test_a_run_that_does_not_feel_the_limit_is_told_so() -> None:
+    flat = {300: (100.0, 0.5), 180: (100.5, 0.5005)}
+
+    for explore in (False, True):
+        decision = decide(flat, explore=explore)
+        assert (Action.HOLD, 300) == (decision.action, decision.power_limit_watts)
+        assert "makes no difference" in decision.reason
+
+
+def test_a_run_that_only_draws_less_is_no_run_that_does_not_feel_the_limit() -> None:
+    assert 180 == decide({300: (100.0, 0.5), 180: (95.0, 0.5)}).power_limit_watts
+
+
+@pytest.mark.parametrize(
+    ("changes", "profile", "says"),
+    [
+        ({}, {}, "knows no training step of the run 'llama'"),
+        ({"problems": ("node1 went dark",)}, {}, "node1 went dark"),
+        ({}, {"problems": ("no energy at 300 W",)}, "no energy at 300 W"),
+        ({"gpu_uuids": ()}, {"points": SWEPT}, "joulestat_run_gpu is missing"),
+        ({"shared_with": ("other",)}, {"points": SWEPT}, "shares GPUs with 'other'"),
+        ({"limits": Limits(unequal_reference=True)}, {"points": SWEPT}, "different power limits"),
+        ({"limits": Limits()}, {"points": SWEPT}, "limit before any lease is not known"),
+        ({}, {"points": {**SWEPT, 200: (400.0, 0.5)}}, "seem to draw 800 W"),
+        ({}, {"points": {250: SWEPT[250], 200: SWEPT[200]}}, "300 W is not measured"),
+        ({}, {"points": {300: SWEPT[300]}}, "--explore"),
+        ({}, {"thin": thin(300)}, "12 of 30 steps, 6 of 60 s"),
+    ],
+)
+def test_without_sound_evidence_there_is_no_advice_but_a_reason(
+    changes: dict[str, Any], profile: dict[str, Any], says: str
+) -> None:
+    history = replace(LIVE, **changes)
+    if changes.get("limits") is None and "300 W is not measured" in says:
+        history = at_limit(250)
+    decision = decide(profile.pop("points", {}), history=history, **profile)
+
+    assert (Action.NONE, None) == (decision.action, decision.power_limit_watts)
+    assert decision.expected is None
+    assert says in decision.reason
+
+
+@given(
+    measured=st.dictionaries(
+        st.sampled_from(range(100, 351, 10)),
+        st.tuples(st.floats(20, 150), st.floats(0.5, 2.0)),
+        max_size=8,
+    ),
+    objective=st.sampled_from([Cost(0.5), Slowdown(1.05)]),
+    explore=st.booleans(),
+    live=st.booleans(),
+)
+@settings(deadline=None)
+def test_without_leave_to_explore_it_never_probes_and_always_holds_what_was_measured(
+    measured: dict[int, tuple[float, float]], objective: Objective, explore: bool, live: bool
+) -> None:
+    decision = decide(
+        measured, history=replace(LIVE, live=live), objective=objective, explore=explore
+    )
+
+    assert decision.reason
+    if not (explore and live):
+        assert decision.action is not Action.PROBE
+    if decision.action is Action.HOLD:
+        assert decision.power_limit_watts in measured
+    if decision.action is Action.PROBE:
+        assert decision.power_limit_watts is not None
+        assert 100 <= decision.power_limit_watts <= 300
+
+
+def test_exploring_begins_with_the_reference_and_writes_nothing_for_it() -> None:
+    decision = decide({}, explore=True, thin=thin(300))
+
+    assert (Action.NONE, None) == (decision.action, decision.power_limit_watts)
+    assert "still being measured: 12 of 30 steps" in decision.reason
+
+
+def test_exploring_goes_back_to_the_reference_if_it_was_never_measured() -> None:
+    decision = decide({180: SWEPT[180]}, history=at_limit(180), explore=True)
+
+    assert (Action.PROBE, 300) == (decision.action, decision.power_limit_watts)
+
+
+def test_the_first_probe_is_well_below_the_reference() -> None:
+    decision = decide({300: SWEPT[300]}, explore=True)
+
+    assert (Action.PROBE, 180, None) == (
+        decision.action,
+        decision.power_limit_watts,
+        decision.expected,
+    )
+
+
+def test_the_first_probe_keeps_to_what_the_devices_accept() -> None:
+    history = replace(LIVE, limits=replace(LIMITS, min_watts=203.0))
+
+    assert 205 == decide({300: SWEPT[300]}, history=history, explore=True).power_limit_watts
+
+
+@pytest.mark.parametrize("min_watts", [300.0, 298.0, None])
+def test_where_the_limit_cannot_go_lower_nothing_is_probed(min_watts: float | None) -> None:
+    history = replace(LIVE, limits=replace(LIMITS, min_watts=min_watts))
+
+    assert Action.NONE is decide({300: SWEPT[300]}, history=history, explore=True).action
+
+
+def test_a_probe_in_force_is_repeated_until_it_has_enough_evidence() -> None:
+    for begun in ((), thin(180)):
+        decision = decide({300: SWEPT[300]}, history=at_limit(180), explore=True, thin=begun)
+
+        assert (Action.PROBE, 180) == (decision.action, decision.power_limit_watts)
+        assert "still measuring" in decision.reason
+
+
+def test_what_somebody_else_set_is_no_probe() -> None:
+    history = at_limit(220, leased=False)
+
+    assert 180 == decide({300: SWEPT[300]}, history=history, explore=True).power_limit_watts
+
+
+@pytest.mark.parametrize("state", [{"live": False}, {"live": False, "ended": True}])
+def test_a_run_that_is_not_live_is_judged_and_not_probed(state: dict[str, bool]) -> None:
+    history = replace(LIVE, **state)
+
+    assert Action.HOLD is decide(SWEPT, history=history, explore=True).action
+    alone = decide({300: SWEPT[300]}, history=history, explore=True)
+    assert Action.NONE is alone.action
+    assert "not live" in alone.reason
+
+
+def test_a_further_probe_says_what_is_expected_of_it() -> None:
+    decision = decide({300: SWEPT[300], 180: SWEPT[180]}, explore=True)
+
+    assert Action.PROBE is decision.action
+    assert decision.expected is not None
+    assert 1.0 < decision.expected.slowdown_ratio <= 1.05
+
+
+def v_shaped(best_watts: int) -> Any:
+    """Energy has its least at ``best_watts``; time rises as the limit falls."""
+
+    def curve(watts: int) -> tuple[float, float]:
+        return 100.0 + 40.0 * abs(watts / best_watts - 1) ** 1.5, (300 / watts) ** 0.4
+
+    return curve
+
+
+@pytest.mark.parametrize("best_watts", [125, 150, 180, 200, 240, 280, 300])
+def test_a_campaign_finds_the_least_energy_wherever_it_is(best_watts: int) -> None:
+    curve = v_shaped(best_watts)
+    campaign = run_campaign(curve, Cost(1.0), reference_watts=300, min_watts=100.0)
+
+    assert MAX_PROBES >= len(campaign.probes)
+    assert curve(campaign.held_watts)[0] <= 1.015 * curve(best_watts)[0]
+
+
+@pytest.mark.parametrize("bound", [1.02, 1.05, 1.1, 1.3])
+def test_a_campaign_keeps_the_slowdown_and_comes_close_to_it(bound: float) -> None:
+    def curve(watts: int) -> tuple[float, float]:
+        return watts**0.5, (300 / watts) ** 0.4
+
+    campaign = run_campaign(curve, Slowdown(bound), reference_watts=300, min_watts=100.0)
+    exactly = 300 / bound ** (1 / 0.4)
+
+    assert MAX_PROBES >= len(campaign.probes)
+    assert exactly <= campaign.held_watts <= exactly + 15
+
+
+def test_a_campaign_does_not_go_where_steps_become_unbearable() -> None:
+    def cliff(watts: int) -> tuple[float, float]:
+        return watts**0.5, 1.0 if watts >= 180 else (180 / watts) ** 6
+
+    campaign = run_campaign(cliff, Cost(1.0), reference_watts=300, min_watts=50.0)
+
+    assert min(campaign.probes) >= 0.4 * 300
+
+
+@given(
+    exponent=st.floats(0.05, 1.5),
+    floor=st.floats(0.0, 200.0),
+    idle=st.floats(0.05, 0.9),
+    objective=st.sampled_from([Cost(0.0), Cost(0.25), Cost(1.0), Slowdown(1.05), Slowdown(1.2)]),
+    reference=st.integers(150, 700),
+)
+@settings(deadline=None)
+def test_every_campaign_ends_within_its_budget_and_never_above_the_reference(
+    exponent: float, floor: float, idle: float, objective: Objective, reference: int
+) -> None:
+    def curve(watts: int) -> tuple[float, float]:
+        seconds = 1.0 + (max(floor, 0.9 * reference) / watts) ** (2 * exponent)
+        return (idle * reference + (1 - idle) * watts) * seconds, seconds
+
+    campaign = run_campaign(curve, objective, reference_watts=reference, min_watts=100.0)
+
+    assert MAX_PROBES >= len(campaign.probes)
+    assert len(campaign.probes) == len(set(campaign.probes))
+    assert all(100 <= watts < reference and watts % 5 == 0 for watts in campaign.probes)
