@@ -18,6 +18,7 @@ from joulestat.server.auth import new_token
 from joulestat.server.token_file import load_tokens, parse_tokens
 
 FAILURE = 1
+NEEDED_COLUMNS = 132
 
 
 @click.group()
@@ -62,23 +63,24 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
     """Show every GPU: its limits, who holds it and until when."""
     client = _client(admin_url, token_file)
     gpus: list[Mapping[str, Any]] = _answered(client.gpus)
-    table = Table(
-        "GPU", "UUID", "model", "limit W", "range W", "holder", "target W", "ends", "drift"
-    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("GPU", "UUID", "limit", "range", "holder", "target", "ends", "drift"):
+        table.add_column(heading, no_wrap=True)
     for gpu in gpus:
         held: Mapping[str, Any] = gpu.get("lease") or {}
         table.add_row(
             _text(gpu.get("index")),
             _text(gpu.get("gpu_uuid")),
-            _text(gpu.get("model")),
-            _text(gpu.get("power_limit_watts")),
-            f"{_text(gpu.get('min_watts'))}-{_text(gpu.get('max_watts'))}",
+            _watts(gpu.get("power_limit_watts")),
+            f"{_text(gpu.get('min_watts'))}-{_watts(gpu.get('max_watts'))}",
             _text(held.get("holder")),
-            _text(held.get("power_limit_watts")),
+            _watts(held.get("power_limit_watts")),
             _ends(held.get("expires_timestamp_seconds")),
             "yes" if gpu.get("drift") else "",
         )
-    Console().print(table)
+    # UUIDs are there to be copied, so a narrow terminal wraps lines rather than cutting them.
+    console = Console()
+    console.print(table, width=max(console.width, NEEDED_COLUMNS), soft_wrap=True)
 
 
 @lease.command("set")
@@ -183,6 +185,10 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _watts(value: float | None) -> str:
+    return "-" if value is None else f"{value:g} W"
 
 
 def _ends(unix_seconds: float | None) -> str:

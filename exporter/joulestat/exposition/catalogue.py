@@ -193,9 +193,9 @@ _ROWS = (
         f"{PREFIX}tick_duration_seconds",
         MetricType.HISTOGRAM,
         (),
-        "Time that reading all GPUs once took.",
+        "Time that one heartbeat took: meter, credit, write down, publish.",
     ),
-    _gauge("last_tick_timestamp_seconds", (), "When the GPUs were last read, Unix time."),
+    _gauge("last_tick_timestamp_seconds", (), "When the last heartbeat began, Unix time."),
     _counter("tick_errors", ("gpu_uuid", "call", "error"), "Driver calls that failed."),
     _gauge("build_info", ("version", "revision", "python"), "Which exporter runs; always 1."),
 )
