@@ -79,8 +79,7 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
             "yes" if gpu.get("drift") else "",
         )
     # UUIDs are there to be copied, so a narrow terminal wraps lines rather than cutting them.
-    console = Console()
-    console.print(table, width=max(console.width, NEEDED_COLUMNS), soft_wrap=True)
+    Console(width=max(Console().width, NEEDED_COLUMNS)).print(table)
 
 
 @lease.command("set")
