@@ -99,13 +99,16 @@ class Show:
         if decision is not None:
             self.result(decision)
         graph = "/graph?g0.expr=joulestat_gpu_power_limit_watts&g0.tab=0&g0.range_input=5m"
+        minimum = self._options.minimum
+        evidence = f"--min-steps {minimum.steps} --min-seconds {minimum.seconds:g}"
+        history = f"--prometheus.url {addresses.prometheus} {evidence}"
         admin = f"--admin.url {addresses.admin} --admin.token-file {addresses.token_file}"
         self._console.print("\nEverything goes on until Ctrl-C. Where to look:")
         for what, where in (
             ("exporter", addresses.exporter),
             ("Prometheus", addresses.prometheus + graph),
             ("leases", f"joulestat lease list {admin}"),
-            ("advice", f"joulestat optimize --run {RUN} --prometheus.url {addresses.prometheus}"),
+            ("advice", f"joulestat optimize --run {RUN} {history}"),
         ):
             self._console.print(f"  {what:<11} {where}", markup=False, soft_wrap=True)
 

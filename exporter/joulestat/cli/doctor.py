@@ -1,0 +1,147 @@
+"""``joulestat doctor``: would the loop work here, and if not, what is missing?"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from joulestat.cli.checks import Finding, Verdict, explained
+from joulestat.cli.checks.control import NO_ADMIN, check_admin
+from joulestat.cli.checks.exporter import check_exporter
+from joulestat.cli.checks.history import check_prometheus
+from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
+from joulestat.cli.serve import read_config
+from joulestat.config import Config
+from joulestat.domain.errors import HistoryError
+from joulestat.loops import SystemClock
+from joulestat.optimizer.promql import PrometheusClient
+
+PROMETHEUS_URL = "http://127.0.0.1:9090"
+TIMEOUT_SECONDS = 5.0
+STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+
+
+@click.command()
+@click.option(
+    "--config.file",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The exporter's; says where to look for it.",
+)
+@click.option(
+    "--url",
+    envvar="JOULESTAT_URL",
+    metavar="URL",
+    help="Where training code pushes to. [from the configuration]",
+)
+@click.option(
+    "--prometheus.url",
+    "prometheus_url",
+    envvar="JOULESTAT_PROMETHEUS_URL",
+    default=PROMETHEUS_URL,
+    show_default=True,
+    metavar="URL",
+    help="What the optimizer reads.",
+)
+@click.option(
+    "--admin.url",
+    "admin_urls",
+    multiple=True,
+    metavar="URL",
+    help="Admin API of an exporter; repeatable. [from the configuration]",
+)
+@click.option(
+    "--admin.token-file",
+    "token_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
+    help="File with the admin API's token.",
+)
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def doctor(
+    *,
+    config_file: Path | None,
+    url: str | None,
+    prometheus_url: str,
+    admin_urls: tuple[str, ...],
+    token_file: Path | None,
+    output: str,
+) -> None:
+    """Check every part of the loop, and say what to do about what is missing.
+
+    Reads only: no power limit is changed. Exit status: 0 when the loop would work, 1 when not.
+    """
+    config = read_config(config_file, {})
+    url = url or _push_url(config)
+    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    seen, page = check_exporter(url)
+    findings = [
+        *check_installation(),
+        *check_devices(config, SystemClock(), seen_by_exporter=len(page.up) if page else 0),
+        check_privilege(),
+        *seen,
+        *_control(admin_urls or _admin_urls(config), token),
+    ]
+    try:
+        with PrometheusClient(prometheus_url, timeout_seconds=TIMEOUT_SECONDS) as client:
+            findings += check_prometheus(client, page, url)
+    except HistoryError as error:
+        findings.append(explained("Prometheus", Verdict.FAIL, str(error)))
+    _show(findings, output)
+    sys.exit(int(any(finding.verdict is Verdict.FAIL for finding in findings)))
+
+
+def _control(urls: Sequence[str], token: str | None) -> list[Finding]:
+    if not urls:
+        return [NO_ADMIN]
+    return [finding for url in urls for finding in check_admin(url, token)]
+
+
+def _push_url(config: Config) -> str:
+    """Return how training code on this host reaches the exporter that is configured."""
+    address = config.web.listen_addresses[0]
+    if address.unix_path is not None:
+        return str(address)
+    everywhere = address.host in (None, "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    return f"http://127.0.0.1:{address.port}" if everywhere else f"http://{address}"
+
+
+def _admin_urls(config: Config) -> tuple[str, ...]:
+    address = config.admin.listen_address
+    if address is None:
+        return ()
+    return (str(address) if address.unix_path is not None else f"http://{address}",)
+
+
+def _show(findings: Sequence[Finding], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for column in ("verdict", "check"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for finding in findings:
+        found = Text(finding.found)
+        if finding.cure:
+            found.append(f"\n-> {finding.cure}", style="italic")
+        verdict = Text(finding.verdict.upper(), style=STYLES[finding.verdict])
+        table.add_row(verdict, finding.check, found)
+    console.print(table)
+    failed = sum(finding.verdict is Verdict.FAIL for finding in findings)
+    console.print(
+        Text(
+            f"\nThe loop would not work: {failed} of {len(findings)} checks failed."
+            if failed
+            else "\nThe loop would work.",
+            style="bold",
+        )
+    )
