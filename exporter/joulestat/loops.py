@@ -180,9 +180,12 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
     before = os.umask(0o777 & ~mode)  # right from the first moment on
     try:
         listener.bind(str(path))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     finally:
         os.umask(before)
-    listener.listen(BACKLOG)
     return listener
 
 

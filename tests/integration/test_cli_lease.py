@@ -1,0 +1,124 @@
+"""Leases by hand, as an operator types them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from joulestat.cli.lease import lease
+from joulestat.server.token_file import load_tokens
+from servers.exporter import Exporter
+
+
+class Operator:
+    """Somebody with a token and a terminal."""
+
+    def __init__(self, exporter: Exporter, folder: Path) -> None:
+        self.exporter = exporter
+        token_file = folder / "my-token"
+        token_file.write_text(exporter.token + "\n")
+        self._reach = [
+            "--admin.url", f"unix:{exporter.admin_socket}",
+            "--admin.token-file", str(token_file),
+        ]  # fmt: skip
+        world = exporter.world()
+        self.gpu = world.uuids[0]
+        world.close()
+
+    def types(self, *words: str) -> Result:
+        return CliRunner().invoke(lease, [*words, *self._reach])
+
+    def limit_watts(self) -> float:
+        world = self.exporter.world()
+        limit = world.limit_watts(self.gpu)
+        world.close()
+        return limit
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    folder = tmp_path_factory.mktemp("lease")
+    with Exporter(folder, "--admin.write-burst", "100") as exporter:
+        yield Operator(exporter, folder)
+
+
+def test_a_limit_is_held_listed_and_released(operator: Operator) -> None:
+    held = operator.types("set", operator.gpu, "--watts", "180", "--ttl", "60", "--holder", "kim")
+    assert held.exit_code == 0, held.output
+    assert operator.limit_watts() == 180
+
+    listed = operator.types("list").output
+    assert operator.gpu in listed
+    assert "kim" in listed
+    assert "180 W" in listed
+
+    assert operator.types("release", operator.gpu).exit_code == 0
+    assert operator.limit_watts() == 300
+
+
+def test_a_dry_run_changes_nothing(operator: Operator) -> None:
+    tried = operator.types("set", operator.gpu, "--watts", "180", "--dry-run")
+
+    assert tried.exit_code == 0, tried.output
+    assert operator.limit_watts() == 300
+
+
+def test_a_limit_outside_the_range_is_refused_with_the_range(operator: Operator) -> None:
+    refused = operator.types("set", operator.gpu, "--watts", "50")
+
+    assert refused.exit_code == 1
+    assert "100" in refused.output
+    assert operator.limit_watts() == 300
+
+
+def test_releasing_what_is_not_held_says_so(operator: Operator) -> None:
+    released = operator.types("release", operator.gpu)
+
+    assert released.exit_code == 0
+    assert "no lease" in released.output
+
+
+def test_revert_all_puts_every_limit_back(operator: Operator) -> None:
+    operator.types("set", operator.gpu, "--watts", "150")
+    reverted = operator.types("revert-all")
+
+    assert reverted.exit_code == 0, reverted.output
+    assert operator.limit_watts() == 300
+
+
+def test_a_wrong_address_is_one_clear_line(operator: Operator) -> None:
+    lost = CliRunner().invoke(lease, ["list", "--admin.url", "unix:/nowhere/admin.sock"])
+
+    assert lost.exit_code == 1
+    assert "/nowhere/admin.sock" in lost.output
+    assert len(lost.output.strip().splitlines()) == 1
+
+
+def test_a_token_is_shown_once_and_kept_only_as_a_digest(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    words = ["token", "--principal", "optimizer", "--file", str(file)]
+    first = CliRunner().invoke(lease, words).output.strip()
+    second = CliRunner().invoke(lease, [*words, "--role", "viewer", "--expires", "2030-01-31"])
+
+    table = load_tokens(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert first not in file.read_text()
+    assert second.exit_code == 0, second.output
+    principal = table.authenticate(first, 1_795_000_000.0)
+    assert principal is not None
+    assert (principal.name, principal.role) == ("optimizer", "operator")
+    assert len(yaml.safe_load(file.read_text())["tokens"]) == 2
+
+
+def test_a_bad_expiry_leaves_the_token_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    words = ["token", "--principal", "optimizer", "--file", str(file)]
+    CliRunner().invoke(lease, words)
+    before = file.read_text()
+
+    refused = CliRunner().invoke(lease, [*words, "--expires", "next summer"])
+
+    assert refused.exit_code == 1
+    assert file.read_text() == before
