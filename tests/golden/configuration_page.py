@@ -23,8 +23,9 @@ What is misspelled or out of range is refused at the start, with its place, what
 joulestat.yaml:7: sampling.interval cannot be '5ms'; allowed: a duration from 20ms to 10s in ms, s, m, h or d
 ```
 
-So is an unknown `JOULESTAT_` variable. Left alone are an empty variable, `JOULESTAT_URL`, `JOULESTAT_RUN` and
-`JOULESTAT_DISABLED` (training code reads them), and what Kubernetes puts there for a Service called `joulestat`.
+So is an unknown `JOULESTAT_` variable. Left alone are an empty variable, what training code and the other
+commands read (`JOULESTAT_URL`, `JOULESTAT_RUN`, `JOULESTAT_DISABLED`, `JOULESTAT_PROMETHEUS_URL`,
+`JOULESTAT_ADMIN_CLIENT_TOKEN_FILE`), and what Kubernetes puts there for a Service called `joulestat`.
 
 ## Settings
 

@@ -134,6 +134,8 @@ def test_variables_of_the_client_and_of_kubernetes_are_left_alone(load: Load) ->
         "JOULESTAT_URL": "http://127.0.0.1:10400",
         "JOULESTAT_RUN": "llama",
         "JOULESTAT_DISABLED": "1",
+        "JOULESTAT_PROMETHEUS_URL": "http://127.0.0.1:9090",
+        "JOULESTAT_ADMIN_CLIENT_TOKEN_FILE": "/run/token",
         "JOULESTAT_PORT": "tcp://10.0.0.1:10400",
         "JOULESTAT_PORT_10400_TCP": "tcp://10.0.0.1:10400",
         "JOULESTAT_PORT_10400_TCP_ADDR": "10.0.0.1",

@@ -138,7 +138,11 @@ class _Flags:
     help="Admin API of an exporter, http(s):// or unix:. Repeatable, one per node.",
 )
 @click.option(
-    "--admin.token-file", "admin_token_file", type=_FILE, help="File with the admin API's token."
+    "--admin.token-file",
+    "admin_token_file",
+    type=_FILE,
+    envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
+    help="File with the admin API's token.",
 )
 @click.option("--lease-ttl", type=Duration(), help="Default 15m; with --watch three rounds.")
 @click.option("--keep-lease", is_flag=True, help="At the end of --watch let holds run out.")

@@ -15,8 +15,17 @@ T = TypeVar("T")
 CONFIG_FILE_VARIABLE = "JOULESTAT_CONFIG_FILE"
 """Names the file where no ``--config.file`` does."""
 
-CLIENT_VARIABLES = frozenset({"JOULESTAT_URL", "JOULESTAT_RUN", "JOULESTAT_DISABLED"})
-"""Read by training code; on one host they may well stand in the exporter's environment too."""
+OTHERS_VARIABLES = frozenset(
+    {
+        "JOULESTAT_URL",
+        "JOULESTAT_RUN",
+        "JOULESTAT_DISABLED",
+        "JOULESTAT_PROMETHEUS_URL",
+        "JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
+    }
+)
+"""Read by training code and by the other commands; on one host they may well stand in the
+exporter's environment too."""
 
 _BY_VARIABLE = {option.environment: option for option in OPTIONS}
 _BY_KEY = {option.key: option for option in OPTIONS}
@@ -68,12 +77,12 @@ def from_environment(environment: Mapping[str, str]) -> Iterator[Given]:
             if text:
                 yield Given(option.key, text, variable)
         elif not _is_foreign(variable, text):
-            known = sorted({*_BY_VARIABLE, *CLIENT_VARIABLES, CONFIG_FILE_VARIABLE})
+            known = sorted({*_BY_VARIABLE, *OTHERS_VARIABLES, CONFIG_FILE_VARIABLE})
             raise unknown(variable, text, "environment", nearest(variable, known))
 
 
 def _is_foreign(variable: str, text: str) -> bool:
-    if variable in CLIENT_VARIABLES or variable == CONFIG_FILE_VARIABLE:
+    if variable in OTHERS_VARIABLES or variable == CONFIG_FILE_VARIABLE:
         return True
     if variable.endswith("_PORT") and _SERVICE_LINK_PORT.fullmatch(text):
         return True
