@@ -70,7 +70,8 @@ FAULTS: dict[str, Script] = {
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
+def _no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("JOULESTAT_DISABLED", raising=False)
     over.clear()
     yield
     over.set()

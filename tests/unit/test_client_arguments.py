@@ -1,5 +1,6 @@
 import logging
 
+import numpy as np
 import pytest
 
 from joulestat.client.arguments import Arguments, is_switched_on
@@ -20,9 +21,13 @@ class Grumpy:
         raise RuntimeError
 
 
-class Index:
+class Tensor:
+    """Answers as a tensor on a GPU does: truly, after having waited for the device."""
+
     def __index__(self) -> int:
-        return 7
+        raise AssertionError("this would wait for the device")
+
+    __float__ = __int__ = __index__
 
 
 @pytest.fixture
@@ -30,14 +35,19 @@ def arguments() -> Arguments:
     return Arguments(Notices())
 
 
-@pytest.mark.parametrize(("value", "expected"), [(3, 3), (3.0, 3), (Index(), 7), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(3, 3), (3.0, 3), (np.int64(7), 7), (np.float64(7), 7), (None, None)],
+)
 def test_whole_numbers_pass_in_any_dress(
     arguments: Arguments, value: object, expected: int | None
 ) -> None:
     assert expected == arguments.whole("n", value, least=0)
 
 
-@pytest.mark.parametrize("value", [-1, 2.5, "3", True, float("nan"), 2**60, Grumpy(), [1]])
+@pytest.mark.parametrize(
+    "value", [-1, 2.5, "3", True, float("nan"), 2**60, Grumpy(), [1], Tensor()]
+)
 def test_what_is_no_whole_number_is_dropped_with_one_warning(
     arguments: Arguments, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -46,7 +56,9 @@ def test_what_is_no_whole_number_is_dropped_with_one_warning(
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
 
-@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), "10", Grumpy(), True, []])
+@pytest.mark.parametrize(
+    "value", [0, -1, float("inf"), float("nan"), "10", Grumpy(), True, Tensor()]
+)
 def test_a_budget_is_a_finite_number_above_zero(arguments: Arguments, value: object) -> None:
     assert arguments.positive("budget", value) is None
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-import operator
+import numbers
 import re
 from collections.abc import Mapping
 
@@ -29,7 +29,8 @@ class Arguments:
     def whole(self, name: str, value: object, *, least: int, most: int = MAX_COUNT) -> int | None:
         """Return a whole number, None where it was not given or is none.
 
-        NumPy's integers pass, and floats without a fraction; True and False do not.
+        NumPy's integers pass, and floats without a fraction. True and False do not, and tensors
+        neither: take ``.item()`` of one where waiting for its device does no harm.
         """
         if value is None:
             return None
@@ -101,23 +102,18 @@ def is_switched_on(environ: Mapping[str, str], name: str) -> bool:
 
 
 def _as_int(value: object) -> int | None:
+    # A tensor is not asked, although it could answer: it would wait for its device first.
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    try:
-        return operator.index(value)  # type: ignore[arg-type] # raises TypeError where it is none
-    except Exception:  # noqa: BLE001 - foreign code answers: a tensor may raise anything
-        return None
+    return int(value) if isinstance(value, numbers.Integral) else None
 
 
 def _as_float(value: object) -> float | None:
-    if isinstance(value, (bool, str, bytes)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
-    try:
-        number = float(value)  # type: ignore[arg-type] # raises TypeError where it is none
-    except Exception:  # noqa: BLE001 - foreign code answers
-        return None
+    number = float(value)
     return number if math.isfinite(number) else None
 
 
