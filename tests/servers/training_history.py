@@ -1,5 +1,6 @@
 """What Prometheus would hold of a training run with known joules and seconds per step."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,6 @@ class Truth:
 class Node:
     """One exporter's counters, and what was scraped of them."""
 
-    instance: str
     counters: dict[str, list[float]] = field(default_factory=dict)
     """Steps, seconds and joules by value of the label ``power_limit_watts``."""
     births: float = 0.0
@@ -39,6 +39,9 @@ class TrainingHistory:
         missed: Seconds after the start in which no scrape succeeds.
         resets: Seconds after the start at which the exporters forget everything.
         ends: Whether the run ends with the schedule and is shown a while longer.
+        first_node: Number of the first node; another one is another machine.
+        moves_at: Seconds after the start at which the exporters come back under another address.
+        replicas: How many Prometheus servers scrape each node, told apart by a label.
     """
 
     run: str
@@ -49,6 +52,9 @@ class TrainingHistory:
     missed: Sequence[tuple[float, float]] = ()
     resets: Sequence[float] = ()
     ends: bool = False
+    first_node: int = 0
+    moves_at: float = math.inf
+    replicas: int = 1
     start_seconds: float = START_SECONDS
 
     @property
@@ -63,18 +69,19 @@ class TrainingHistory:
     def lines(self) -> Iterator[str]:
         """Yield OpenMetrics samples in order of time."""
         samples: list[tuple[float, str]] = []
-        for index in range(self.n_nodes):
-            samples += self._node_samples(index)
+        for index in range(self.first_node, self.first_node + self.n_nodes):
+            for replica in range(self.replicas):
+                samples += self._node_samples(index, replica)
         samples.sort(key=lambda item: item[0])
         yield from (line for _, line in samples)
 
-    def _node_samples(self, index: int) -> Iterator[tuple[float, str]]:
-        node = Node(f"node{index}:9400", births=self.start_seconds + 0.25)
+    def _node_samples(self, index: int, replica: int) -> Iterator[tuple[float, str]]:
+        node = Node(births=self.start_seconds + 0.25)
         uuid = f"GPU-{escape(self.run)}-{index}"
         pushes = self._pushes()
         push = next(pushes, None)
         resets = sorted(self.resets)
-        offset = 0.1 + 0.3 * index
+        offset = 0.1 + 0.3 * (index % 2) + 0.15 * replica
         for number in range(int((self.duration_seconds + 60 * self.ends) / self.scrape_seconds)):
             at = offset + number * self.scrape_seconds
             while resets and resets[0] <= at:
@@ -89,7 +96,11 @@ class TrainingHistory:
                     known[part] += amount
                 push = next(pushes, None)
             if not any(begin <= at < end for begin, end in self.missed):
-                for text in self._page(node, uuid, at):
+                address = f"node{index}{'b' * (at >= self.moves_at)}:9400"
+                target = f'job="joulestat",instance="{address}"'
+                if self.replicas > 1:
+                    target += f',replica="{replica}"'
+                for text in self._page(node, uuid, target, at):
                     yield self.start_seconds + at, f"{text} {self.start_seconds + at:.3f}"
 
     def _pushes(self) -> Iterator[tuple[float, str, tuple[float, float, float]]]:
@@ -123,13 +134,17 @@ class TrainingHistory:
                 return "transition"
         return str(self._limit(at))
 
-    def _page(self, node: Node, uuid: str, at: float) -> Iterator[str]:
+    def _page(self, node: Node, uuid: str, target: str, at: float) -> Iterator[str]:
         run = f'run="{escape(self.run)}"'
-        target = f'job="joulestat",instance="{node.instance}"'
         for limit, parts in node.counters.items():
             labels = f'{{{run},phase="train",power_limit_watts="{limit}",{target}}}'
             for name, value in zip(("steps", "step_seconds", "energy_joules"), parts, strict=True):
                 yield f"joulestat_run_{name}_total{labels} {value!r}"
+        # What must never be counted: other phases, and several limits in one.
+        for phase, limit in (("eval", "300"), ("train", "mixed")):
+            labels = f'{{{run},phase="{phase}",power_limit_watts="{limit}",{target}}}'
+            for name in ("steps", "step_seconds", "energy_joules"):
+                yield f"joulestat_run_{name}_total{labels} {7 * at}"
         yield f"joulestat_run_start_timestamp_seconds{{{run},{target}}} {node.births}"
         over = self.ends and at > self.duration_seconds
         pushed = self.start_seconds + min(int(at), self.duration_seconds)

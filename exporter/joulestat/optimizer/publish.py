@@ -13,6 +13,9 @@ ROUNDS_PER_TTL = 3
 """A lease outlives two missed rounds, no more."""
 
 _NOT_FOUND = 404
+_TOO_MANY_WRITES = 429
+_PASSING = (None, _TOO_MANY_WRITES, 503)
+"""No answer, too soon, leases cannot be recorded now: the next round may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Published:
 class _Held:
     run: str
     action: Action
+    limit_watts: int
     admin: AdminClient
 
 
@@ -60,7 +64,8 @@ class LeasePublisher:
         """Hold what was decided; with no advice, end what this publisher held for the run.
 
         A run whose devices stand at different limits is slow on all and measured on none. So
-        where one device cannot be leased, the others are released.
+        where one device cannot be leased, the others are released; unless nothing was changed
+        yet, and what is in force may stay until the next round.
         """
         if decision.action is Action.NONE or decision.power_limit_watts is None:
             return self.release(decision.run)
@@ -70,15 +75,21 @@ class LeasePublisher:
             if held.run == decision.run and uuid not in decision.gpu_uuids
         ]
         gone = self._release(left)
+        changed = False
         for uuid in decision.gpu_uuids:
+            held = self._held.get(uuid)
+            renewing = held is not None and held.limit_watts == decision.power_limit_watts
             try:
                 self._lease(uuid, decision, decision.power_limit_watts)
             except AdminError as error:
+                errors = (*gone.errors, f"{uuid}: {error}")
+                if not changed and _left_as_it_was(error, renewing=renewing):
+                    return Published(released=gone.released, errors=errors)
                 undone = self.release(decision.run)
                 return Published(
-                    released=(*gone.released, *undone.released),
-                    errors=(*gone.errors, f"{uuid}: {error}", *undone.errors),
+                    released=(*gone.released, *undone.released), errors=(*errors, *undone.errors)
                 )
+            changed = changed or not renewing
         return Published(decision.gpu_uuids, gone.released, gone.errors)
 
     def release(self, run: str | None = None, *, keep_holds: bool = False) -> Published:
@@ -105,7 +116,7 @@ class LeasePublisher:
         known = self._held.get(uuid)
         for admin in (known.admin,) if known else self._admins:
             # Noted before it is known to have worked: an answer may get lost after the grant.
-            self._held[uuid] = _Held(decision.run, decision.action, admin)
+            self._held[uuid] = _Held(decision.run, decision.action, limit_watts, admin)
             try:
                 admin.put_lease(
                     uuid,
@@ -115,8 +126,8 @@ class LeasePublisher:
                     reason=f"{decision.run}: {decision.action.value} {limit_watts} W",
                 )
             except AdminError as error:
-                if error.status is not None and known is None:
-                    del self._held[uuid]
+                if error.status is not None:
+                    self._restore(uuid, known)
                 if error.status != _NOT_FOUND:
                     raise
             else:
@@ -125,6 +136,12 @@ class LeasePublisher:
             "none of the admin APIs given has this GPU; name each node's exporter with --admin.url",
             status=_NOT_FOUND,
         )
+
+    def _restore(self, uuid: str, known: _Held | None) -> None:
+        if known is None:
+            del self._held[uuid]
+        else:
+            self._held[uuid] = known
 
     def _release(self, uuids: Iterable[str]) -> Published:
         released: list[str] = []
@@ -143,3 +160,8 @@ class LeasePublisher:
             # Last, so that what is broken off here is tried again at the end.
             del self._held[uuid]
         return Published(released=tuple(released), errors=tuple(errors))
+
+
+def _left_as_it_was(error: AdminError, *, renewing: bool) -> bool:
+    """Tell whether a failure left the device at the limit that it had before."""
+    return error.status == _TOO_MANY_WRITES or (renewing and error.status in _PASSING)
