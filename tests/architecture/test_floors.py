@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = CHECKOUT / "exporter" / "joulestat"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -58,11 +56,23 @@ def imports_inside_functions(tree: ast.Module) -> list[int]:
     )
 
 
-def names_used(tree: ast.Module) -> set[str]:
-    """Dotted names that are read, and names imported one by one, as ``module.name``."""
-    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+def imported_modules(tree: ast.Module) -> set[str]:
+    modules = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module or "")
+    return modules
+
+
+def names_used(tree: ast.Module) -> set[str]:
+    """Dotted names that are read, bare names, and names imported one by one, as ``module.name``."""
+    used = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name):
+            used.add(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom):
             used |= {f"{node.module}.{alias.name}" for alias in node.names}
     return used
 
@@ -80,51 +90,40 @@ def test_a_room_imports_only_what_its_floor_allows() -> None:
     assert 0 == contracts.returncode, contracts.stdout + contracts.stderr
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_no_import_hides_in_a_function(module: Path) -> None:
-    assert [] == imports_inside_functions(parse(module))
+def test_no_import_hides_in_a_function() -> None:
+    hidden = {place(module): imports_inside_functions(parse(module)) for module in MODULES}
+
+    assert {} == {module: lines for module, lines in hidden.items() if lines}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_only_two_places_import_by_name(module: Path) -> None:
-    used = names_used(parse(module))
+def test_only_two_places_import_by_name() -> None:
+    by_name = {"importlib.import_module", "__import__"}
 
-    if "importlib.import_module" in used:
-        assert place(module) in IMPORT_BY_NAME
-    assert "__import__" not in module.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_only_the_loops_the_outbox_and_the_demo_read_the_clock(module: Path) -> None:
-    if place(module) in READ_THE_CLOCK or place(module).startswith("demo"):
-        return
-
-    assert set() == names_used(parse(module)) & CLOCK_CALLS
-
-
-@pytest.mark.parametrize("module", sorted((PACKAGE / "client").rglob("*.py")), ids=place)
-def test_the_client_stands_on_the_ground_alone(module: Path) -> None:
-    imported = {
-        name
-        for node in ast.walk(parse(module))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
+    assert IMPORT_BY_NAME == {
+        place(module) for module in MODULES if names_used(parse(module)) & by_name
     }
-    rooms = {name for name in imported if name.split(".")[0] == "joulestat"}
 
-    assert set() == {
-        name
-        for name in rooms
-        if name != "joulestat" and name.split(".")[1] not in ("client", "domain")
+
+def test_only_the_loops_the_outbox_and_the_demo_read_the_clock() -> None:
+    reading = {
+        place(module): names_used(parse(module)) & CLOCK_CALLS
+        for module in MODULES
+        if place(module) not in READ_THE_CLOCK and not place(module).startswith("demo")
     }
-    assert set() == {name.split(".")[0] for name in imported - rooms} - sys.stdlib_module_names - {
-        "joulestat"
-    }
+
+    assert {} == {module: calls for module, calls in reading.items() if calls}
+
+
+def test_the_client_stands_on_the_ground_alone() -> None:
+    for module in sorted((PACKAGE / "client").rglob("*.py")):
+        for name in imported_modules(parse(module)):
+            room = name.partition("joulestat.")[2].partition(".")[0]
+            allowed = (
+                room in ("client", "domain")
+                if name.startswith("joulestat.")
+                else name == "joulestat" or name.partition(".")[0] in sys.stdlib_module_names
+            )
+            assert allowed, f"{place(module)} imports {name}"
 
 
 def python(program: str) -> str:

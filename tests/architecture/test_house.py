@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = CHECKOUT / "exporter" / "joulestat"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -31,34 +29,44 @@ def place(path: Path) -> str:
     return path.relative_to(CHECKOUT).as_posix()
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=place)
-def test_a_file_is_short_enough_to_be_read_at_once(source: Path) -> None:
-    with source.open(encoding="utf-8") as lines:
-        n_lines = sum(1 for _ in lines)
-
-    assert n_lines <= LONGEST_FILE_LINES
+def n_lines(path: Path) -> int:
+    with path.open(encoding="utf-8") as lines:
+        return sum(1 for _ in lines)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_a_file_says_what_it_is_in_its_first_line(module: Path) -> None:
-    assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+def test_a_file_is_short_enough_to_be_read_at_once() -> None:
+    lengths = {place(source): n_lines(source) for source in SOURCES}
+
+    assert {} == {source: lines for source, lines in lengths.items() if lines > LONGEST_FILE_LINES}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_a_file_is_named_after_what_it_does(module: Path) -> None:
-    assert set() == FORBIDDEN_NAMES & {
-        part.removesuffix(".py") for part in module.relative_to(PACKAGE).parts
-    }
+def test_a_file_says_what_it_is_in_its_first_line() -> None:
+    assert [] == [
+        place(module)
+        for module in MODULES
+        if not ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+    ]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
-def test_nothing_is_named_emptily(module: Path) -> None:
-    tree = ast.parse(module.read_text(encoding="utf-8"))
+def test_a_file_is_named_after_what_it_does() -> None:
+    assert [] == [
+        place(module)
+        for module in MODULES
+        if FORBIDDEN_NAMES
+        & {part.removesuffix(".py") for part in module.relative_to(PACKAGE).parts}
+    ]
+
+
+def test_nothing_is_named_emptily() -> None:
     named = {
-        node.name.lower()
-        for node in ast.walk(tree)
+        f"{place(module)}: {node.name}": node.name.lower()
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
 
-    assert set() == FORBIDDEN_NAMES & named
-    assert set() == {name for name in named if name.endswith(("manager", "helper", "utils"))}
+    assert [] == [
+        where
+        for where, name in named.items()
+        if name in FORBIDDEN_NAMES or name.endswith(("manager", "helper", "utils"))
+    ]

@@ -6,6 +6,7 @@ and yields ``measure.Row``s. A bench that cannot run here raises ``SystemExit("w
 
 import argparse
 import importlib
+import math
 import os
 import platform
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).parent
+WIDTH_IN_FILES = 110
 SUBJECTS = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
 
 
@@ -38,7 +40,13 @@ def measure(subject: str) -> Iterable[Row]:
 
 def cells(row: Row) -> tuple[str, str, str, str]:
     """One row as text: what, value, unit, goal."""
-    return row.what, f"{row.value:,.4g}", row.unit, "" if row.goal is None else f"{row.goal:,.4g}"
+    return row.what, figure(row.value), row.unit, "" if row.goal is None else f"{row.goal:,g}"
+
+
+def figure(value: float) -> str:
+    """Four digits that mean something, and no exponent: 0.3126, 39.83, 11,010."""
+    decimals = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{max(0, decimals)}f}"
 
 
 def main() -> None:
@@ -46,6 +54,8 @@ def main() -> None:
     subjects = subjects_asked_for()
     sys.path.insert(0, str(HERE.parent))
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
     console.print(
         f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load "
         f"{os.getloadavg()[0]:.1f} (a busy machine adds time; ratios are steadier)"
