@@ -112,6 +112,11 @@ class Heartbeat:
             self._stop.wait(ns_to_seconds(due_ns - now_ns))
 
 
+def spawn(job: Callable[[], None]) -> None:
+    """Run a job that may hang in a driver on a thread that nobody waits for."""
+    threading.Thread(target=job, name="driver", daemon=True).start()
+
+
 def device_reader(
     backend: Backend,
     uuid: str,

@@ -19,7 +19,7 @@ from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
-from joulestat.loops import Heartbeat, HttpLoop, bind, device_reader
+from joulestat.loops import Heartbeat, HttpLoop, bind, device_reader, spawn
 from joulestat.metering.meter import Meter, MeterRecord
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
@@ -188,6 +188,7 @@ class Service:
                 write_burst=admin.write_burst,
             ),
             on_write=self._on_write,
+            spawn=spawn,
         )
 
     def _on_write(self, device_uuid: str) -> None:
