@@ -5,6 +5,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROMETHEUS := .cache/prometheus
+PYTHON_CODE := exporter tests
 
 # A Prometheus that was unpacked here comes after the user's own.
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
@@ -24,14 +25,14 @@ test: lint ## Run every check: style, types, floors, tests
 	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(PYTHON_CODE)
+	$(BIN)/ruff format --check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(VENV)/installed ## Put the code in shape
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(PYTHON_CODE)
+	$(BIN)/ruff format $(PYTHON_CODE)
 
 bench: $(VENV)/installed ## Measure what the parts cost: one table
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
