@@ -6,6 +6,7 @@ unlike ``threading.Event`` that is one atomic step, so that a signal handler may
 middle of itself.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -120,6 +121,8 @@ class Outbox:
         """Ask for a push now, whatever the back-off; the answer's arrival can be waited for."""
         waiter = Waiter()
         self._waiters.append(waiter)
+        if not self.alive:  # the thread may have looked for waiters for the last time
+            waiter.resolve(sent=False)
         self.wake()
         return waiter
 
@@ -277,7 +280,7 @@ class Outbox:
 
 
 class Waiter:
-    """Somebody who waits for a push; each is answered once."""
+    """Somebody who waits for a push."""
 
     def __init__(self) -> None:
         self._answered = threading.Lock()
@@ -285,9 +288,11 @@ class Waiter:
         self._sent = False
 
     def resolve(self, *, sent: bool) -> None:
-        """Answer; once."""
-        self._sent = sent
-        self._answered.release()
+        """Answer; only the first answer counts."""
+        if self._answered.locked():
+            self._sent = sent
+            with contextlib.suppress(RuntimeError):  # somebody else was faster
+                self._answered.release()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for the answer; return whether the exporter has everything."""
