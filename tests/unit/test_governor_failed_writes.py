@@ -90,3 +90,26 @@ def test_a_device_that_may_not_be_set_is_not_writable_until_it_was(host: Host) -
     host.card.fault = None
     host.grant(250.0)
     assert host.governor.controls()[GPU].writable
+
+
+def test_what_was_seen_once_is_known_as_ours_when_the_card_is_lost_right_after(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = host.card.read_watts
+    n_reads = 0
+
+    def lost_at_the_third() -> float:
+        nonlocal n_reads
+        n_reads += 1  # 1: before the write, 2: read back, 3: before putting back
+        if n_reads == 3:
+            host.card.fault = "lost"
+        return real()
+
+    monkeypatch.setattr(host.card, "read_watts", lost_at_the_third)
+    host.card.fault = "coarse"
+    with pytest.raises(LimitWriteFailed, match="could not be put back yet"):
+        host.grant(250.0)
+    assert 257.0 == host.card.limit_watts
+    host.card.fault = None
+    host.pass_time(1.0)
+    assert BASELINE_WATTS == host.card.limit_watts

@@ -9,7 +9,7 @@ import pytest
 
 from fakes.host import BASELINE_WATTS, GPU, Host
 from fakes.limiter import FakeLimiter
-from joulestat.domain.errors import LeaseError, LimitWriteFailed
+from joulestat.domain.errors import LeaseError, LeaseHeld, LimitWriteFailed
 from joulestat.domain.limit import Grant, RevertOutcome
 from joulestat.power.leases import LeasePolicy
 
@@ -122,6 +122,43 @@ def test_a_lease_that_was_reverted_in_vain_ends_when_the_driver_wakes_up(
     host.pass_time(0.25)
     threads.join()
     assert (BASELINE_WATTS, None) == (host.card.limit_watts, host.governor.lease(GPU))
+
+
+class TellingLock:
+    """A lock that tells when somebody wants it."""
+
+    def __init__(self, lock: threading.Lock, wanted: threading.Event) -> None:
+        self._lock, self._wanted = lock, wanted
+        self.release, self.locked = lock.release, lock.locked
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        self._wanted.set()
+        return self._lock.acquire(blocking, 10 if timeout > 0 else timeout)
+
+
+def test_a_release_that_waited_out_a_takeover_does_not_end_it(host: Host, threads: Threads) -> None:
+    host.grant(250.0)
+    wanted, refused = threading.Event(), threading.Event()
+    device = host.governor._devices[GPU]
+    device.lock = TellingLock(device.lock, wanted)  # type: ignore[assignment]
+
+    def release() -> None:
+        try:
+            host.governor.release(GPU, principal="alice", holder="optimizer")
+        except LeaseHeld:
+            refused.set()
+
+    def release_meanwhile(_: float) -> None:
+        host.card.before_write = None
+        wanted.clear()
+        threads.spawn(release)
+        assert wanted.wait(10)
+
+    host.card.before_write = release_meanwhile
+    host.grant(200.0, holder="another", takeover=True)
+    threads.join()
+    assert refused.is_set()
+    assert 200.0 == host.card.limit_watts
 
 
 def test_reading_the_controls_waits_for_no_driver(host: Host, threads: Threads) -> None:
