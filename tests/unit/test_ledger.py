@@ -166,3 +166,6 @@ def test_a_process_that_was_cut_off_is_credited_only_what_was_measured() -> None
     cells = node.ledger.runs["r"].cells
     assert sum(cell.energy_uj for cell in cells.values()) == 12 * 200 * UJ_PER_JOULE
     assert node.ledger.adjusted == 0
+    # Steps from before the claim are no evidence; those after it are.
+    assert node.cell("r", Phase.TRAIN, TRANSITION).counts == steps(300)
+    assert node.cell("r", Phase.TRAIN, "250").counts == steps(100)

@@ -95,8 +95,11 @@ class Booker:
         book = run.ranks[rank]
         book.settled = closing
         book.start_ns = closing.at_ns
-        # A run's very first claim disturbs nothing: its first interval begins with it.
-        run.disturbed = run.closed_ns is not None
+        # A run's very first claim disturbs nothing, for its first interval begins with it; unless
+        # the process began earlier than its energy can be known: then the next push counts steps
+        # of before.
+        reached_back_too_far = book.opened[0] < closing.at_ns
+        run.disturbed = run.closed_ns is not None or reached_back_too_far
         if run.closed_ns is None:
             run.closed_ns, run.lead = closing.at_ns, rank
 
