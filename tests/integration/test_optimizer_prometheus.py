@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Action, Decision
 from joulestat.optimizer.choose import choose
@@ -12,6 +13,8 @@ from joulestat.optimizer.history import HistoryReader, RunHistory
 from joulestat.optimizer.objective import Cost, Objective, Slowdown
 from joulestat.optimizer.profile import Minimum, Profile, build_profile
 from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.publish import LeasePublisher
+from joulestat.optimizer.rounds import Optimizer, Question
 from joulestat.optimizer.selector import equals
 from servers.prometheus import PrometheusServer
 from servers.training_history import START_SECONDS, TrainingHistory, Truth, openmetrics
@@ -251,6 +254,34 @@ def test_of_runs_with_one_name_a_label_selects_one(reader: HistoryReader) -> Non
 
     assert_true(profile_of(history), TRUTH, 1)
     assert ("GPU-two-nodes-1",) == history.gpu_uuids
+
+
+@pytest.mark.parametrize(
+    ("run", "later", "errors"),
+    [(ENDED, 30.0, 0), (ENDED, 3_600.0, 1), (PLAIN, 90.0, 1), (PLAIN, 900.0, 1)],
+)
+def test_only_what_is_seen_live_is_acted_on(
+    reader: HistoryReader, run: TrainingHistory, later: float, errors: int
+) -> None:
+    """An ended run has nothing left to limit; one that is not seen may go on unseen."""
+    publisher = LeasePublisher([AdminClient("unix:/nonexistent/admin.sock")], 60.0)
+    optimizer = Optimizer(reader, Question(Cost(0.5), MINIMUM), publisher)
+    (outcome,) = optimizer.round([run.run], run.end_seconds + later)
+
+    assert errors == len(outcome.errors)
+    assert all("too old to act on" in error for error in outcome.errors)
+    assert outcome.decision is not None
+    assert Action.HOLD is outcome.decision.action
+
+
+def test_one_run_that_cannot_be_read_is_no_others_failure(reader: HistoryReader) -> None:
+    outcomes = Optimizer(reader, Question(Cost(0.5), MINIMUM)).round(
+        ["nan", PLAIN.run], START_SECONDS + 200.0
+    )
+
+    assert [(True, 1), (False, 0)] == [
+        (outcome.decision is None, len(outcome.errors)) for outcome in outcomes
+    ]
 
 
 def test_a_value_that_is_no_number_is_an_error(reader: HistoryReader) -> None:

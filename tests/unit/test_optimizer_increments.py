@@ -1,6 +1,7 @@
 """What counters grew by: exact, whatever was missed, forgotten or seen twice."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -111,6 +112,16 @@ def test_a_reset_that_no_counter_shows_is_told_by_the_runs_new_beginning() -> No
     )
 
 
+def test_a_counter_that_is_not_back_yet_after_a_reset_begins_at_nought() -> None:
+    # At 120 the run is new and shows no counter; at 130 it has 9 steps, more than the 8 of before.
+    node = track({300: [(110, 8)]})
+    node.note_births([(120, 115.0)])
+    for key, value in (((STEPS, 300), 9), ((ENERGY_JOULES, 300), 18), ((STEP_SECONDS, 300), 4.5)):
+        node.note(key, [(130, value)])
+
+    assert {300: 8 + 9} == steps(slices_of(node, WINDOW_START, lambda *_: {}))
+
+
 def test_of_two_scrapers_the_later_look_counts() -> None:
     node = track({300: [(110, 5), (120, 8)]})
     for key, factor in (((STEPS, 300), 1), ((ENERGY_JOULES, 300), 2), ((STEP_SECONDS, 300), 0.5)):
@@ -147,6 +158,45 @@ def test_whatever_looks_are_missed_nothing_is_lost_or_counted_twice(
     grown = steps(slices_of(node, WINDOW_START, no_raw))
 
     assert {limit: total for limit, total in totals.items() if total} == grown
+
+
+@given(
+    growth=st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    resets=st.sets(st.integers(1, 60), max_size=6),
+    every=st.integers(1, 7),
+)
+@settings(deadline=None)
+def test_whatever_is_forgotten_what_was_scraped_is_counted(
+    growth: list[int], resets: set[int], every: int
+) -> None:
+    """A scrape each second, a look each ``every`` seconds, and counters that begin again."""
+    samples: list[Point] = []
+    value = total = 0.0
+    for index, n_steps in enumerate(growth):
+        # A reset counts only as one if it shows: see the test of the run's new beginning.
+        if index in resets and value > n_steps:
+            value = 0.0
+        value += n_steps
+        total += n_steps
+        samples.append((101.0 + index, value))
+    looks = [*samples[::every], samples[-1]]
+
+    def raw(after: float, until: float) -> Mapping[CounterKey, Sequence[Point]]:
+        inside = [point for point in samples if after < point[0] <= until]
+        return {
+            (STEPS, 300): inside,
+            (ENERGY_JOULES, 300): [(at, 2 * n) for at, n in inside],
+            (STEP_SECONDS, 300): [(at, n / 2) for at, n in inside],
+        }
+
+    # Looks too far apart may hide a reset; the exporter's new start of the run then shows it.
+    node = track({300: looks})
+    begun = 101.0
+    for (_, low), (at, high) in pairwise(samples):
+        begun = at if high < low else begun
+        node.births.update({look: begun for look, _ in looks if look >= at})
+
+    assert total == steps(slices_of(node, WINDOW_START, raw)).get(300, 0.0)
 
 
 def test_targets_that_show_one_gpu_are_one_node() -> None:

@@ -3,14 +3,13 @@
 import contextlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from joulestat.cli.moments import Duration, Moment
+from joulestat.cli.optimize_flags import Flags
 from joulestat.cli.optimizing import (
     FAILURE,
     Printer,
@@ -20,49 +19,13 @@ from joulestat.cli.optimizing import (
     show_errors,
     watch,
 )
-from joulestat.client.admin import AdminClient
-from joulestat.domain.errors import AdminError, ConfigError, HistoryError
+from joulestat.domain.errors import AdminError, HistoryError
 from joulestat.optimizer.history import HistoryReader
-from joulestat.optimizer.objective import Cost, Objective, Slowdown
 from joulestat.optimizer.profile import Minimum
-from joulestat.optimizer.promql import PrometheusClient
-from joulestat.optimizer.publish import LeasePublisher, ttl_for
-from joulestat.optimizer.rounds import Optimizer, Question
-from joulestat.optimizer.selector import equals
-
-ONE_SHOT_TTL_SECONDS = 900.0
+from joulestat.optimizer.publish import LeasePublisher
+from joulestat.optimizer.rounds import Optimizer
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Flags:
-    """The command line, parsed; names and meanings are those of its options."""
-
-    prometheus_url: str
-    prometheus_token_file: Path | None
-    prometheus_user: str | None
-    prometheus_password_file: Path | None
-    prometheus_headers: tuple[str, ...]
-    prometheus_timeout: float
-    run: str | None
-    all_runs: bool
-    matches: tuple[str, ...]
-    objective: str
-    eta: float
-    max_slowdown: float
-    explore: bool
-    apply: bool
-    admin_urls: tuple[str, ...]
-    admin_token_file: Path | None
-    lease_ttl: float | None
-    keep_lease: bool
-    watch: float | None
-    at: float | None
-    window: float | None
-    min_steps: int
-    min_seconds: float
-    output: str
 
 
 @click.command()
@@ -170,30 +133,20 @@ def optimize(ctx: click.Context, /, **given: Any) -> None:
 
     Exits 0 with advice (hold or probe), 3 with none, 1 on failure, 2 on wrong usage.
     """
-    flags = _Flags(**given)
-    _check(ctx, flags)
+    flags = Flags(**given)
+    flags.check(ctx)
+    question = flags.question(ctx)
     try:
-        objective = _objective(flags)
-    except ConfigError as error:
-        raise click.UsageError(str(error), ctx) from error
-    question = Question(
-        objective,
-        Minimum(flags.min_steps, flags.min_seconds),
-        window_seconds=flags.window,
-        explore=flags.explore,
-    )
-    try:
-        with _prometheus(flags) as client:
-            matchers = [equals(*_pair(text, "=", "--match")) for text in flags.matches]
-            publisher = _publisher(flags)
-            optimizer = Optimizer(HistoryReader(client, matchers), question, publisher)
+        with flags.prometheus() as client:
+            publisher = flags.publisher()
+            optimizer = Optimizer(HistoryReader(client, flags.matchers()), question, publisher)
             sys.exit(_run(flags, optimizer, publisher))
     except (HistoryError, AdminError) as error:
         show_errors("", (str(error),))
         sys.exit(FAILURE)
 
 
-def _run(flags: _Flags, optimizer: Optimizer, publisher: LeasePublisher | None) -> int:
+def _run(flags: Flags, optimizer: Optimizer, publisher: LeasePublisher | None) -> int:
     """Decide once or until stopped; return the exit code."""
     runs = None if flags.run is None else [flags.run]
     printer = Printer(
@@ -212,7 +165,7 @@ def _run(flags: _Flags, optimizer: Optimizer, publisher: LeasePublisher | None) 
 
 
 def _watch(
-    flags: _Flags,
+    flags: Flags,
     interval_seconds: float,
     one_round: Callable[[], None],
     publisher: LeasePublisher | None,
@@ -225,75 +178,3 @@ def _watch(
         finally:
             stop.set()
             release_all(publisher, keep_holds=flags.keep_lease)
-
-
-def _check(ctx: click.Context, flags: _Flags) -> None:
-    """Refuse combinations that cannot mean what was meant."""
-    wrong = {
-        "give either --run RUN or --all-runs": (flags.run is None) is not flags.all_runs,
-        "--apply needs --admin.url, the exporter's admin API": flags.apply and not flags.admin_urls,
-        "--apply acts now: it cannot go with --at": flags.apply and flags.at is not None,
-        "--watch follows the present: it cannot go with --at": flags.watch is not None
-        and flags.at is not None,
-        "--eta belongs to --objective cost": flags.objective != "cost" and _typed(ctx, "eta"),
-        "--max-slowdown belongs to --objective slowdown": flags.objective != "slowdown"
-        and _typed(ctx, "max_slowdown"),
-        "--prometheus.user and --prometheus.password-file go together": (
-            flags.prometheus_user is None
-        )
-        is not (flags.prometheus_password_file is None),
-        "--keep-lease is for --watch with --apply": flags.keep_lease
-        and not (flags.apply and flags.watch),
-    }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            raise click.UsageError(message, ctx)
-
-
-def _typed(ctx: click.Context, parameter: str) -> bool:
-    return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
-
-
-def _objective(flags: _Flags) -> Objective:
-    if flags.objective == "cost":
-        return Cost(flags.eta)
-    return Slowdown(flags.max_slowdown)
-
-
-def _prometheus(flags: _Flags) -> PrometheusClient:
-    basic_auth = None
-    if flags.prometheus_user is not None and flags.prometheus_password_file is not None:
-        basic_auth = (flags.prometheus_user, _secret(flags.prometheus_password_file))
-    token_file = flags.prometheus_token_file
-    return PrometheusClient(
-        flags.prometheus_url,
-        bearer_token=None if token_file is None else _secret(token_file),
-        basic_auth=basic_auth,
-        headers=dict(_pair(text, ":", "--prometheus.header") for text in flags.prometheus_headers),
-        timeout_seconds=flags.prometheus_timeout,
-    )
-
-
-def _publisher(flags: _Flags) -> LeasePublisher | None:
-    if not flags.apply:
-        return None
-    token = None if flags.admin_token_file is None else _secret(flags.admin_token_file)
-    ttl_seconds = flags.lease_ttl or (
-        ONE_SHOT_TTL_SECONDS if flags.watch is None else ttl_for(flags.watch)
-    )
-    return LeasePublisher([AdminClient(url, token) for url in flags.admin_urls], ttl_seconds)
-
-
-def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
-    name, found, value = text.partition(separator)
-    if not found or not name.strip():
-        raise click.BadParameter(f"{text!r} is not NAME{separator}VALUE", param_hint=option)
-    return name.strip(), value.strip()
-
-
-def _secret(file: Path) -> str:
-    """Return what a file holds, without the newline that editors add."""
-    secret = file.read_bytes().strip()
-    if not secret or not secret.isascii() or b"\n" in secret:
-        raise click.UsageError(f"{file} must hold one secret, on one line, in ASCII")
-    return secret.decode()

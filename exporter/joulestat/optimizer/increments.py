@@ -99,6 +99,9 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
             samples = read_raw(seen_seconds, at_seconds)
             grown = _grown_raw(known, samples)
             values = {key: points[-1][1] for key, points in samples.items() if points}
+            if new_birth != birth:
+                # What is not shown yet will begin at 0, too.
+                known.clear()
         else:
             grown = {key: value - known.get(key, 0.0) for key, value in values.items()}
         from_seconds = at_seconds if seen_seconds is None else seen_seconds

@@ -120,8 +120,9 @@ def _against(point: OperatingPoint, reference: OperatingPoint | None) -> tuple[s
 
 
 def _measured(value: float, stderr: float | None) -> str:
-    error = "" if stderr is None else f" ± {stderr:.2g}"
-    return f"{value:.4g}{error}"
+    """Return a value with its relative error, which compares at a glance."""
+    error = "" if stderr is None else f" ± {100 * stderr / value:.1f} %"
+    return f"{value:#.4g}".rstrip(".") + error
 
 
 def _basis(decision: Decision) -> str:
