@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def test_the_demo_leaves_nothing_behind_when_it_is_stopped_early(
     assert [] == list(folder.iterdir())
 
 
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="no setpriv (util-linux) on PATH")
 def test_a_demo_that_is_killed_outright_leaves_no_process_and_no_limit(
     start: Callable[..., Demo],
 ) -> None:

@@ -16,6 +16,9 @@ STOP_SECONDS = 10.0
 
 LOG_TAIL_LINES = 15
 
+LEASH = ["setpriv", "--pdeathsig", "TERM"]
+"""In front of a command: SIGTERM when its parent dies (util-linux; BusyBox's cannot)."""
+
 
 class DemoFailed(JoulestatError):
     """A part of the demo did not do what it should; the text says which, and what to do."""
@@ -47,8 +50,7 @@ class Children:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._children: list[Child] = []
-        setpriv = shutil.which("setpriv")
-        self._leash = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        self._leash = LEASH if _works(LEASH) else []
 
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
@@ -115,6 +117,13 @@ def wait_for_end(child: Child, seconds: float) -> bool:
     while child.running and time.monotonic() < deadline:
         time.sleep(0.02)
     return not child.running
+
+
+def _works(leash: Sequence[str]) -> bool:
+    try:
+        return subprocess.run([*leash, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _signal_group(child: Child, number: signal.Signals) -> None:

@@ -131,6 +131,9 @@ class Play:
             self._show.failing("; ".join(outcome.errors), self._elapsed_seconds())
             return False
         self._decision = decision
+        if decision.window is None:
+            self._show.doing("Waiting for Prometheus to scrape.", self._elapsed_seconds())
+            return False
         self._show.decided(decision, scene.limits_watts(), self._elapsed_seconds())
         return decision.action is Action.HOLD
 
