@@ -21,7 +21,7 @@ demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90
 
 # Without Prometheus the tests that need it are skipped, and pytest lists them.
 test: lint ## Run every check: style, types, floors, tests
-	@tools/prometheus.sh $(PROMETHEUS) || true
+	@.ci/prometheus.sh $(PROMETHEUS) || true
 	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
@@ -42,12 +42,12 @@ wheel: $(VENV)/installed ## Build the wheel into dist/
 	@ls dist/*.whl
 
 prometheus: ## Have a Prometheus to run: the one on PATH, else unpack one into .cache
-	@tools/prometheus.sh $(PROMETHEUS)
+	@.ci/prometheus.sh $(PROMETHEUS)
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 
 # The stamp is older than pyproject.toml whenever the dependencies may have changed.
-$(VENV)/installed: pyproject.toml tools/venv.sh
-	@tools/venv.sh $(VENV)
+$(VENV)/installed: pyproject.toml .ci/venv.sh
+	@.ci/venv.sh $(VENV)
 	@touch $@

@@ -199,7 +199,7 @@ def test_a_family_that_fails_is_left_out_and_the_page_is_served(
 
     assert "joulestat_gpu_up" in names(broken)
     assert "joulestat_tick_duration_seconds_bucket" not in names(broken)
-    assert "left out metric=joulestat_tick_duration_seconds failed" in caplog.messages[0]
+    assert "event=metric_left_out metric=joulestat_tick_duration_seconds" in caplog.messages[0]
     assert logging.ERROR == caplog.records[0].levelno
 
 

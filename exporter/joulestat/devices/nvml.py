@@ -118,7 +118,7 @@ def _shut_down() -> None:
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         # A driver that is gone cannot be shut down, and nothing is left to do about it.
-        _log.warning("nvml_shutdown_failed error=%s", _error_name(error))
+        _log.warning("event=nvml_shutdown_failed error=%s", _error_name(error))
 
 
 def _find_gpus(count: int, driver_version: str, clock: Clock) -> list[NvmlGpu]:
@@ -137,7 +137,7 @@ def _find_gpus(count: int, driver_version: str, clock: Clock) -> list[NvmlGpu]:
             )
         except pynvml.NVMLError as error:
             unanswered = _error_name(error)
-            _log.warning("gpu_left_out backend=nvml gpu=%d error=%s", index, unanswered)
+            _log.warning("event=gpu_left_out backend=nvml gpu=%d error=%s", index, unanswered)
             continue
         gpus.append(NvmlGpu(device, partial(_ask, index, handle), clock))
     if unanswered and not gpus:

@@ -79,12 +79,12 @@ def _open_first(clock: Clock) -> Backend | None:
         try:
             backend = _opener(name)(clock)
         except BackendUnavailable as error:
-            _log.warning("backend_skipped backend=%s reason=%r", name, str(error))
+            _log.warning("event=backend_skipped backend=%s reason=%r", name, str(error))
             continue
         if backend.devices():
             return backend
         backend.close()
-        _log.warning("backend_skipped backend=%s reason='it has no GPU'", name)
+        _log.warning("event=backend_skipped backend=%s reason='it has no GPU'", name)
     return None
 
 

@@ -78,7 +78,12 @@ class Gatherer:
     def _complain(self, metric: Metric, what: str, *, with_traceback: bool = False) -> None:
         if metric.name not in self._complained:
             self._complained.add(metric.name)
-            _LOG.error("left out metric=%s %s", metric.name, what, exc_info=with_traceback)
+            _LOG.error(
+                "event=metric_left_out metric=%s reason=%r",
+                metric.name,
+                what,
+                exc_info=with_traceback,
+            )
 
 
 def _tick_duration(metric: Metric, snapshot: Snapshot) -> tuple[Series, ...]:

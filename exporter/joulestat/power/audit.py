@@ -164,7 +164,9 @@ class Audit:
         problem = self._take_up()
         if problem is not None:
             aside = _move_aside(self._path, round(self._clock.wall_seconds()))
-            _LOG.error("audit log restarted path=%s kept=%s problem=%r", self._path, aside, problem)
+            _LOG.error(
+                "event=audit_restarted path=%s kept=%s problem=%r", self._path, aside, problem
+            )
             self._last, self._size_bytes = _START, 0
             self._restarted_because = problem
         try:

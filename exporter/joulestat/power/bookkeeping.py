@@ -86,14 +86,18 @@ class Bookkeeping:
         try:
             self._journal.put(record)
         except StateError as error:
-            _LOG.warning("lease not recorded device=%s error=%r", record.lease.device_uuid, error)
+            _LOG.warning(
+                "event=lease_not_recorded gpu_uuid=%s error=%r", record.lease.device_uuid, error
+            )
 
     def try_forget(self, device_uuid: str) -> bool:
         """Take a lease off the disk; return whether it is gone."""
         try:
             self._journal.delete(device_uuid)
         except StateError as error:
-            _LOG.warning("ended lease still recorded device=%s error=%r", device_uuid, error)
+            _LOG.warning(
+                "event=ended_lease_still_recorded gpu_uuid=%s error=%r", device_uuid, error
+            )
             return False
         return True
 
@@ -103,11 +107,11 @@ class Bookkeeping:
             seq = self._audit.record(phase, action, **members)
         except StateError as error:
             if self._audit_works:
-                _LOG.error("audit log not written action=%s error=%r", action, str(error))
+                _LOG.error("event=audit_not_written action=%s error=%r", action, str(error))
             self._audit_works = False
             return None
         if not self._audit_works:
-            _LOG.info("audit log written again seq=%d", seq)
+            _LOG.info("event=audit_written_again seq=%d", seq)
         self._audit_works = True
         return seq
 

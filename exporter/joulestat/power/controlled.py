@@ -195,7 +195,7 @@ class ControlledDevice:
         try:
             return self._limiter.enforced_watts()
         except DeviceError as error:
-            _LOG.info("enforced limit not read device=%s error=%s", self.uuid, error.error)
+            _LOG.info("event=enforced_limit_not_read gpu_uuid=%s error=%s", self.uuid, error.error)
             return None
 
     def write_watts(self, wanted_watts: float) -> Written:
@@ -226,7 +226,7 @@ class ControlledDevice:
         try:
             self._on_write(self.uuid)
         except Exception:  # noqa: BLE001 - a listener must not keep a baseline from coming back
-            _LOG.exception("listener of limit writes failed device=%s", self.uuid)
+            _LOG.exception("event=limit_write_listener_failed gpu_uuid=%s", self.uuid)
 
 
 def _blame(error: DeviceError) -> LimitChange:

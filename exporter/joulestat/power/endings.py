@@ -84,7 +84,7 @@ class Endings:
         try:
             return job()
         except Exception:  # noqa: BLE001 - one device's surprise must not strand the others
-            _LOG.exception("ending a lease failed unexpectedly device=%s", device.uuid)
+            _LOG.exception("event=lease_end_failed gpu_uuid=%s", device.uuid)
             device.ending = device.ending or Ending(EndCause.WRITE_FAILED, OURSELVES)
             device.ending.put_off(self._clock.boottime_ns())
             device.count(LimitChange.FAILED)

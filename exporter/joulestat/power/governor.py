@@ -114,7 +114,7 @@ class Governor:
             with device.held():
                 return device.range_watts()
         except (DeviceError, LeaseError) as error:
-            _LOG.info("range of limits not read device=%s error=%r", device_uuid, str(error))
+            _LOG.info("event=limit_range_not_read gpu_uuid=%s error=%r", device_uuid, str(error))
             return None
 
     def grant(
@@ -214,7 +214,7 @@ class Governor:
         try:
             records = {record.lease.device_uuid: record for record in self._journal.records()}
         except StateError:
-            _LOG.exception("leases of the earlier process not recovered")
+            _LOG.exception("event=leases_not_recovered")
             return {}
         present: list[ControlledDevice] = []
         for uuid, record in records.items():
@@ -223,9 +223,7 @@ class Governor:
                 self._books.try_note(AuditPhase.EVENT, "drop", gpu_uuid=uuid, cause=EndCause.LOST)
                 self._books.try_forget(uuid)
             elif device is None:
-                _LOG.warning(
-                    "a leased device is not there, its lease stays recorded device=%s", uuid
-                )
+                _LOG.warning("event=leased_gpu_missing gpu_uuid=%s", uuid)
             else:
                 device.record = record
                 device.ending = Ending(EndCause.RECOVERED, OURSELVES)

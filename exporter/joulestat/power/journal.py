@@ -72,7 +72,7 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             self.read_only_reason = f"{path} cannot be opened: {error}"
         if self.read_only_reason is not None:
-            _LOG.error("power control is read-only reason=%r", self.read_only_reason)
+            _LOG.error("event=control_read_only reason=%r", self.read_only_reason)
 
     def records(self) -> Sequence[LeaseRecord]:
         """Return every lease that is recorded; none where the journal is read-only.
@@ -216,4 +216,4 @@ def _roll_back(database: sqlite3.Connection) -> None:
         try:
             database.execute("ROLLBACK")
         except sqlite3.Error as error:
-            _LOG.warning("journal not rolled back error=%r", str(error))
+            _LOG.warning("event=journal_not_rolled_back error=%r", str(error))

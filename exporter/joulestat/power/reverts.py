@@ -125,7 +125,7 @@ class Reverter:
         level = logging.INFO if revert.outcome is RevertOutcome.RESTORED else logging.WARNING
         _LOG.log(
             level,
-            "lease ended device=%s cause=%s outcome=%s limit_watts=%s baseline_watts=%g problem=%r",
+            "event=lease_ended gpu_uuid=%s cause=%s outcome=%s limit_watts=%s baseline_watts=%g problem=%r",
             device.uuid,
             ending.cause,
             revert.outcome.value,
@@ -162,7 +162,7 @@ class Reverter:
         try:
             found_watts = device.read_watts()
         except DeviceError as error:
-            _LOG.info("leased limit not read device=%s error=%s", device.uuid, error.error)
+            _LOG.info("event=leased_limit_not_read gpu_uuid=%s error=%s", device.uuid, error.error)
             return
         self.note_drift(device, record, found_watts)
 
@@ -171,7 +171,7 @@ class Reverter:
         drift = not stands_as_leased(found_watts, record)
         if drift and not device.drift:
             _LOG.warning(
-                "somebody else changed a leased limit device=%s found_watts=%g target_watts=%g",
+                "event=limit_drift gpu_uuid=%s found_watts=%g target_watts=%g",
                 device.uuid,
                 found_watts,
                 record.lease.target_watts,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # See to it that there are a prometheus and a promtool to run, without changing the system.
 #
-#   tools/prometheus.sh DIRECTORY
+#   .ci/prometheus.sh DIRECTORY
 #
 # Content with those on PATH; else unpacks the distribution's packages into DIRECTORY, where the
 # programs then are in DIRECTORY/usr/bin. Unpacked, not installed: an installed package starts a

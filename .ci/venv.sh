@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make the virtual environment and install joulestat, with everything its tests need, into it.
 #
-#   tools/venv.sh DIRECTORY
+#   .ci/venv.sh DIRECTORY
 #
 # Takes the first Python >= 3.11 that can make virtual environments: $PYTHON if it is set, else
 # python3, else a versioned one. An environment whose Python has gone is made anew.
