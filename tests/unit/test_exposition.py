@@ -188,7 +188,7 @@ def test_a_number_that_is_none_is_left_out_and_logged_once(
     assert 1 == text.count("\njoulestat_gpu_power_watts{")
     assert 2 == text.count("\njoulestat_gpu_power_limit_enforced_watts{")
     assert ["joulestat_gpu_power_limit_watts", "joulestat_gpu_power_watts"] == sorted(
-        record.getMessage().split()[2].removeprefix("metric=") for record in caplog.records
+        record.getMessage().split()[1].removeprefix("metric=") for record in caplog.records
     )
 
 

@@ -125,7 +125,8 @@ class Reverter:
         level = logging.INFO if revert.outcome is RevertOutcome.RESTORED else logging.WARNING
         _LOG.log(
             level,
-            "event=lease_ended gpu_uuid=%s cause=%s outcome=%s limit_watts=%s baseline_watts=%g problem=%r",
+            "event=lease_ended gpu_uuid=%s cause=%s outcome=%s limit_watts=%s "
+            "baseline_watts=%g problem=%r",
             device.uuid,
             ending.cause,
             revert.outcome.value,
