@@ -84,7 +84,7 @@ def test_a_listener_that_fails_keeps_nothing_from_happening(
     host.start()
     host.grant(250.0)
     assert 250.0 == host.card.limit_watts
-    assert "listener of limit writes failed" in caplog.text
+    assert "event=limit_write_listener_failed" in caplog.text
 
 
 def test_the_holder_renews_without_a_write(host: Host) -> None:
