@@ -122,6 +122,14 @@ def test_a_counter_that_is_not_back_yet_after_a_reset_begins_at_nought() -> None
     assert {300: 8 + 9} == steps(slices_of(node, WINDOW_START, lambda *_: {}))
 
 
+def test_a_counter_that_a_reset_ended_is_not_counted_again_while_it_is_looked_back_at() -> None:
+    node = track({200: [(110, 5), (120, 50), (130, 50), (140, 50), (150, 3)]})
+    node.births |= {130: 125.0, 140: 125.0, 150: 125.0}
+
+    # The scraper was away, too, so nothing marked the series' end: 50 is shown until it is back.
+    assert {200: 53} == steps(slices_of(node, WINDOW_START, lambda *_: {}))
+
+
 def test_of_two_scrapers_the_later_look_counts() -> None:
     node = track({300: [(110, 5), (120, 8)]})
     for key, factor in (((STEPS, 300), 1), ((ENERGY_JOULES, 300), 2), ((STEP_SECONDS, 300), 0.5)):

@@ -87,10 +87,11 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
     """
     slices: list[Slice] = []
     known: dict[CounterKey, float] = {}
+    gone: dict[CounterKey, float] = {}
     birth: float | None = None
     seen_seconds: float | None = None
     for at_seconds in sorted(track.values.keys() | track.births.keys()):
-        values = track.values.get(at_seconds, {})
+        values = _shown(track.values.get(at_seconds, {}), gone)
         new_birth = track.births.get(at_seconds, birth)
         if seen_seconds is None:
             born_inside = new_birth is not None and new_birth >= window_start_seconds
@@ -101,6 +102,7 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
             values = {key: points[-1][1] for key, points in samples.items() if points}
             if new_birth != birth:
                 # What is not shown yet will begin at 0, too.
+                gone.update((key, value) for key, value in known.items() if key not in values)
                 known.clear()
         else:
             grown = {key: value - known.get(key, 0.0) for key, value in values.items()}
@@ -109,6 +111,20 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
         known.update(values)
         birth, seen_seconds = new_birth, at_seconds
     return slices
+
+
+def _shown(
+    values: Mapping[CounterKey, float], gone: dict[CounterKey, float]
+) -> dict[CounterKey, float]:
+    """Leave out counters that ended with a reset and are shown only by looking back.
+
+    Prometheus repeats the last value of a series for minutes unless the scraper marked its end,
+    which it cannot do when it was away itself.
+    """
+    shown = {key: value for key, value in values.items() if gone.get(key) != value}
+    for key in shown:
+        gone.pop(key, None)
+    return shown
 
 
 def _was_reset(
