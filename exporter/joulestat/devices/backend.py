@@ -54,8 +54,23 @@ class Backend(Protocol):
     name: str
     """The literal name on the command line, for example ``nvml``."""
 
+    serial: bool
+    """Whether one thread must do all reads, because the vendor's library stands no other."""
+
     def devices(self) -> Sequence[Device]:
-        """Return the devices in order of index; empty where there are none."""
+        """Return the devices as of the last ``refresh``, in order of index; empty without any."""
+        ...
+
+    def refresh(self) -> bool:
+        """Look again at what is there: devices that came, went or moved to another index.
+
+        Opens the vendor's library anew where nothing less helps (the driver was reloaded, the
+        library was replaced). Called every few seconds by one thread; never raises, and never
+        waits longer than a second for a read that hangs.
+
+        Returns:
+            Whether ``devices()`` changed.
+        """
         ...
 
     def read(self, device_uuid: str, *, details: bool) -> Reading:

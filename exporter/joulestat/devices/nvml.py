@@ -43,6 +43,7 @@ class NvmlBackend:
     """Reads NVIDIA GPUs. Make one with ``open_nvml``."""
 
     name = "nvml"
+    serial = False
 
     def __init__(self, gpus: Sequence[NvmlGpu]) -> None:
         self._gpus = {gpu.device.uuid: gpu for gpu in gpus}
@@ -52,6 +53,10 @@ class NvmlBackend:
     def devices(self) -> Sequence[Device]:
         """Return the GPUs that answered at opening, in order of NVML index (PCI order)."""
         return tuple(gpu.device for gpu in self._gpus.values())
+
+    def refresh(self) -> bool:
+        """Return False: the GPUs are those of the opening."""
+        return False
 
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         """Read one GPU; see ``Backend.read``. One thread per device.

@@ -32,6 +32,7 @@ class SimulatedBackend:
     """
 
     name = "simulated"
+    serial = False
 
     def __init__(self, world: SimulatedWorld, clock: Clock) -> None:
         self.world = world
@@ -53,6 +54,10 @@ class SimulatedBackend:
     def devices(self) -> Sequence[Device]:
         """Return the world's GPUs in order of index."""
         return self._devices
+
+    def refresh(self) -> bool:
+        """Return False: a world keeps its GPUs."""
+        return False
 
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         """Read one GPU; see ``Backend.read``.

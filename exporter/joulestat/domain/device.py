@@ -62,7 +62,8 @@ class PowerLimits:
 class Details:
     """What changes slowly or matters little: read at a slower beat than energy and limits.
 
-    None means that the card or driver does not offer it.
+    None means that the card or driver does not offer it. ``persistence_mode`` says whether the
+    driver stays loaded without clients; where it does not, a power limit vanishes with the last.
     """
 
     throttle_reasons: frozenset[ThrottleReason] | None = None
@@ -71,6 +72,7 @@ class Details:
     sm_clock_hertz: float | None = None
     memory_used_bytes: int | None = None
     memory_size_bytes: int | None = None
+    persistence_mode: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
