@@ -57,10 +57,12 @@ def test_what_is_no_whole_number_is_dropped_with_one_warning(
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, float("inf"), float("nan"), "10", Grumpy(), True, Tensor()]
+    "value", [0, -1, 100.5, 10**400, float("inf"), float("nan"), "10", Grumpy(), True, Tensor()]
 )
-def test_a_budget_is_a_finite_number_above_zero(arguments: Arguments, value: object) -> None:
-    assert arguments.positive("budget", value) is None
+def test_a_budget_is_a_number_above_zero_and_within_reason(
+    arguments: Arguments, value: object
+) -> None:
+    assert arguments.positive("budget", value, most=100.0) is None
 
 
 def test_a_label_loses_what_would_forge_a_log_line_and_what_is_too_long(

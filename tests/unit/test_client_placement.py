@@ -1,5 +1,7 @@
+from itertools import count
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from joulestat.client.naming import Host
@@ -61,6 +63,9 @@ def fake_torch(hip: str | None = None, **cuda: object) -> SimpleNamespace:
         ([0, "GPU-1"], (0, "GPU-1")),
         (("0", 0), (0,)),
         ([], ()),
+        (np.int64(2), (2,)),
+        (np.arange(2), (0, 1)),
+        ((index for index in (0, 1)), (0, 1)),
         ("MIG-1", ("MIG-1",)),
         ("cff874b4-0000-1000-80d6-bf4c0e6a1d2a", ("cff874b4-0000-1000-80d6-bf4c0e6a1d2a",)),
     ],
@@ -69,7 +74,10 @@ def test_a_caller_names_uuids_or_indices(gpus: object, expected: tuple[object, .
     assert expected == named_gpus(gpus)
 
 
-@pytest.mark.parametrize("gpus", [None, 1.5, -1, [0, -1], "cuda:0", [None], [[0]], range(17), True])
+@pytest.mark.parametrize(
+    "gpus",
+    [None, 1.5, -1, [0, -1], "cuda:0", b"GPU-1", [None], [[0]], range(17), count(), True],
+)
 def test_what_names_no_gpu_is_not_taken(gpus: object) -> None:
     assert named_gpus(gpus) is None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import joulestat
@@ -104,6 +105,23 @@ def test_a_run_that_names_no_phase_trains_from_its_first_steps_end(
     assert {"other": 1, "train": 4} == steps_by_phase(exporter.pushes[-1])
 
 
+def test_an_evaluation_before_the_first_step_does_not_keep_a_run_from_training(
+    exporter: ScriptedExporter,
+) -> None:
+    with joulestat.init(run="r", gpus=[0]) as run:
+        with run.phase("eval"):
+            run.step()
+        for _ in range(5):
+            run.step()
+
+    assert {"eval": 1, "other": 1, "train": 4} == steps_by_phase(exporter.pushes[-1])
+
+
+def test_flush_takes_any_limit(exporter: ScriptedExporter) -> None:
+    with joulestat.init(run="r", gpus=[0]) as run:
+        assert [True, True] == [run.flush(seconds) for seconds in (float("inf"), 1e20)]
+
+
 def test_set_phase_serves_callbacks(exporter: ScriptedExporter) -> None:
     with joulestat.init(run="r", gpus=[0]) as run:
         run.set_phase("eval")
@@ -164,6 +182,16 @@ def test_wrong_arguments_cost_one_warning_each_and_the_run_goes_on(
     last = exporter.pushes[-1]
     assert not {"planned_steps", "energy_budget_joules"} & set(last)
     assert (0, [0]) == (last["rank"], last["gpus"])
+
+
+def test_what_no_json_number_can_hold_does_not_cost_the_run(exporter: ScriptedExporter) -> None:
+    with joulestat.init(run="r", gpus=np.arange(2), energy_budget_kwh=1e308) as run:
+        assert run.flush()
+    with joulestat.init(run="r", gpus=[0], energy_budget_joules=10**400) as run:
+        assert run.flush()
+
+    assert [0, 1] == exporter.pushes[0]["gpus"]
+    assert not any("energy_budget_joules" in push for push in exporter.pushes)
 
 
 def test_a_wrong_url_gives_way_to_the_next_one(

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.clock import FakeClock
+from joulestat.client.arguments import MAX_COUNT
 from joulestat.client.tally import WAITING_LIMIT, Boundary, Tally
 from joulestat.domain.run import Counts, Phase
 
@@ -35,6 +36,14 @@ def test_steps_count_under_the_phase_in_force() -> None:
 
     expected = {Phase.TRAIN: Counts(2, 64, 2000), Phase.EVAL: Counts(1, 12, 10)}
     assert expected == tally.latest().totals
+
+
+def test_a_total_stays_within_what_the_exporter_takes() -> None:
+    tally = Tally(FakeClock().monotonic_ns)
+    tally.step(MAX_COUNT, MAX_COUNT)
+    tally.step(MAX_COUNT, 1)
+
+    assert {Phase.OTHER: Counts(2, MAX_COUNT, MAX_COUNT)} == tally.latest().totals
 
 
 def test_a_phase_change_stands_at_its_own_instant_with_the_counts_of_then() -> None:

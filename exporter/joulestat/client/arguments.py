@@ -13,6 +13,9 @@ MAX_RANK = 65_535
 MAX_COUNT = 2**53
 """Beyond it floats, and so Prometheus, skip whole numbers."""
 
+MAX_JOULES = 1e18
+"""The largest budget that the exporter takes."""
+
 LABEL_BYTES = 128
 """What the exporter takes; a usual limit of Prometheus for one label value."""
 
@@ -40,13 +43,13 @@ class Arguments:
             return None
         return number
 
-    def positive(self, name: str, value: object) -> float | None:
-        """Return a finite number above 0, None where it was not given or is none."""
+    def positive(self, name: str, value: object, *, most: float) -> float | None:
+        """Return a number above 0, None where it was not given or is none."""
         if value is None:
             return None
         number = _as_float(value)
-        if number is None or not number > 0:
-            self.refuse(name, value, "a finite number above 0")
+        if number is None or not 0 < number <= most:
+            self.refuse(name, value, f"a number above 0, at most {most:g}")
             return None
         return number
 
@@ -113,7 +116,10 @@ def _as_int(value: object) -> int | None:
 def _as_float(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # whole numbers know no limit
+        return None
     return number if math.isfinite(number) else None
 
 

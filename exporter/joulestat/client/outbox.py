@@ -136,7 +136,7 @@ class Outbox:
         """Push now and wait for the answer; shortly where the exporter is known to be away."""
         if not self.alive:
             return False
-        limit_seconds = AWAY_FLUSH_SECONDS if self.failing else timeout_seconds
+        limit_seconds = AWAY_FLUSH_SECONDS if self.failing else threading.TIMEOUT_MAX
         return self.ask().wait(min(limit_seconds, timeout_seconds))
 
     def hold(self) -> None:

@@ -16,6 +16,8 @@ all that it was given, or, once PyTorch can tell, those on which it has memory.
 
 import re
 from collections.abc import Iterable
+from itertools import islice
+from numbers import Integral
 from typing import Any
 
 from joulestat.client.naming import Host
@@ -42,13 +44,13 @@ def named_gpus(gpus: object) -> tuple[Gpu, ...] | None:
     """Return what a caller named: one or several UUIDs or NVML indices; None for anything else."""
     if isinstance(gpus, str):
         gpus = gpus.split(",")
-    elif isinstance(gpus, int):
+    elif isinstance(gpus, Integral):
         gpus = (gpus,)
-    if not isinstance(gpus, Iterable):
+    if not isinstance(gpus, Iterable) or isinstance(gpus, bytes):
         return None
-    named = [_named(gpu) for gpu in gpus]
+    named = [_named(gpu) for gpu in islice(gpus, MAX_GPUS + 1)]  # a generator may never end
     found = tuple(dict.fromkeys(gpu for gpu in named if gpu is not None))
-    return found if len(found) == len(set(named)) and len(found) <= MAX_GPUS else None
+    return found if len(found) == len(set(named)) and len(named) <= MAX_GPUS else None
 
 
 def torch_gpus(host: Host) -> tuple[Gpu, ...] | None:
@@ -156,8 +158,11 @@ def _device_list(text: str) -> tuple[Gpu, ...]:
 
 def _gpu(entry: object) -> Gpu | None:
     """Return one device, None for what names none."""
-    if isinstance(entry, int) and not isinstance(entry, bool):
-        return entry if entry >= 0 else None
+    if isinstance(entry, bool):
+        return None
+    if isinstance(entry, Integral):
+        index = int(entry)
+        return index if index >= 0 else None
     if not isinstance(entry, str):
         return None
     text = entry.strip()

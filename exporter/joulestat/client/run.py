@@ -71,13 +71,15 @@ class Run:
 
         Blocks nest; when one ends, the phase around it is in force again.
         """
-        return _PhaseBlock(self, self._tally, name)
+        return _PhaseBlock(self, name, self._tally, self._change_phase)
 
     @harmless(nothing)
     def set_phase(self, name: str) -> None:
         """Let a phase begin now, for callbacks, which cannot hold a ``with``."""
-        self._phase_named = True
-        self._change_phase(self._arguments.phase(name))
+        phase = self._arguments.phase(name)
+        # An evaluation before the first step does not say what the steps after it are.
+        self._phase_named = self._phase_named or phase in (Phase.TRAIN, Phase.OTHER)
+        self._change_phase(phase)
 
     def step(self, n_samples: int = 0, n_tokens: int = 0) -> None:
         """Count one optimizer step that ends now, under the phase in force.
@@ -85,9 +87,10 @@ class Run:
         Call it on every rank, with the rank's own samples and tokens. It takes about a
         microsecond. GPUs work behind their queues: a step "ends" when this is called.
 
-        A run that never names a phase is in ``other`` until its first step ends, and in
-        ``train`` from then on. That first step stays in ``other``, where its energy is: it can
-        not be told from the start-up before it, and joules per training step stay exact.
+        A run that names neither ``train`` nor ``other`` is in ``other`` until its first step
+        outside of a phase ends, and in ``train`` from then on. That first step stays in
+        ``other``, where its energy is: it can not be told from the start-up before it, and
+        joules per training step stay exact.
 
         Args:
             n_samples: Samples of this rank in this step.
@@ -103,7 +106,7 @@ class Run:
                 self._tally.step(n_samples, n_tokens)
             else:
                 self._tally.step(*self._checked(n_samples, n_tokens))
-            if not self._phase_named:
+            if not self._phase_named and self._tally.phase is Phase.OTHER:
                 self.set_phase(Phase.TRAIN)
         except Exception as error:  # noqa: BLE001 - this is the promise never to raise
             report_fault("Run.step", error)
@@ -194,6 +197,7 @@ class Run:
         state = "active" if self.active else "inert"
         return f"<joulestat.Run {self._name!r} rank {self._rank} {state}>"
 
+    @harmless(nothing)
     def _change_phase(self, phase: Phase) -> None:
         if not self.active:
             return
@@ -212,12 +216,15 @@ class Run:
 class _PhaseBlock:
     """A ``with`` block; may be entered again, one after the other."""
 
-    __slots__ = ("_name", "_outer", "_run", "_tally")
+    __slots__ = ("_go_back_to", "_name", "_outer", "_run", "_tally")
 
-    def __init__(self, run: Run, tally: Tally, name: str) -> None:
+    def __init__(
+        self, run: Run, name: str, tally: Tally, go_back_to: Callable[[Phase], None]
+    ) -> None:
         self._run = run
-        self._tally = tally
         self._name = name
+        self._tally = tally
+        self._go_back_to = go_back_to
         self._outer = Phase.OTHER
 
     def __enter__(self) -> Run:
@@ -231,4 +238,4 @@ class _PhaseBlock:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._run.set_phase(self._outer)
+        self._go_back_to(self._outer)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from joulestat.client import naming, placement, process
-from joulestat.client.arguments import MAX_RANK, Arguments, is_switched_on
+from joulestat.client.arguments import MAX_JOULES, MAX_RANK, Arguments, is_switched_on
 from joulestat.client.joules import Joules
 from joulestat.client.notices import Notices, harmless
 from joulestat.client.outbox import Outbox, monotonic_ns
@@ -112,8 +112,9 @@ def init(
 
 
 def _budget_joules(arguments: Arguments, kwh: object, joules: object) -> float | None:
-    given_joules = arguments.positive("energy_budget_joules", joules)
-    given_kwh = arguments.positive("energy_budget_kwh", kwh)
+    given_joules = arguments.positive("energy_budget_joules", joules, most=MAX_JOULES)
+    most_kwh = MAX_JOULES / JOULES_PER_KWH
+    given_kwh = arguments.positive("energy_budget_kwh", kwh, most=most_kwh)
     if given_joules is not None and given_kwh is not None:
         arguments.refuse("energy_budget_kwh", kwh, "left out where energy_budget_joules is given")
     if given_joules is not None or given_kwh is None:
@@ -123,7 +124,8 @@ def _budget_joules(arguments: Arguments, kwh: object, joules: object) -> float |
 
 def _named_gpus(arguments: Arguments, gpus: object) -> tuple[Gpu, ...] | None:
     """Return what the caller named, None where the GPUs are to be found."""
-    if gpus is None or gpus == AUTO:
+    # An array would compare item by item, and its answer is neither true nor false.
+    if gpus is None or (isinstance(gpus, str) and gpus == AUTO):
         return None
     named = placement.named_gpus(gpus)
     if named is None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from joulestat.client.arguments import MAX_COUNT
 from joulestat.domain.run import NO_COUNTS, Counts, Phase
 
 Gpu = str | int
@@ -46,7 +47,10 @@ class _Counter:
         self.tokens = 0
 
     def frozen(self) -> Counts:
-        return Counts(self.steps, self.samples, self.tokens)
+        # A larger total would be refused, and with it every push from then on.
+        return Counts(
+            min(self.steps, MAX_COUNT), min(self.samples, MAX_COUNT), min(self.tokens, MAX_COUNT)
+        )
 
 
 class Tally:
