@@ -1,7 +1,6 @@
 """The command ``joulestat optimize``: what it refuses, and how it goes round."""
 
 import signal
-import threading
 from typing import Any
 
 import click
@@ -126,8 +125,12 @@ def test_a_failed_round_is_said_and_the_next_one_tries_again(
         if len(rounds) == 2:
             raise HistoryError("Prometheus is away")
 
-    watch(one_round, lambda: len(rounds) == 4)
+    def wait() -> None:
+        if len(rounds) == 4:
+            raise KeyboardInterrupt
 
+    with pytest.raises(KeyboardInterrupt):
+        watch(one_round, wait)
     assert [0, 1, 2, 3] == rounds
     assert "joulestat optimize: Prometheus is away\n" == capsys.readouterr().err
 
@@ -137,10 +140,9 @@ def test_the_first_signal_ends_what_waits_and_later_ones_disturb_nothing(
     number: signal.Signals,
 ) -> None:
     before = signal.getsignal(number)
-    with ended_by_signals() as stop:
+    with ended_by_signals() as ending:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
         signal.raise_signal(number)
-        assert stop.is_set()
+        assert ending.asked
     assert before is signal.getsignal(number)
-    assert isinstance(stop, threading.Event)

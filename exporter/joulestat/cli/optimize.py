@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,10 +172,11 @@ def _watch(
     publisher: LeasePublisher | None,
 ) -> None:
     """Decide round after round; at the end, release what was leased."""
-    with ended_by_signals() as stop:
+    nothing = threading.Event()
+    with ended_by_signals() as ending:
         try:
             with contextlib.suppress(KeyboardInterrupt):
-                watch(one_round, lambda: stop.wait(interval_seconds))
+                watch(one_round, lambda: nothing.wait(interval_seconds))
         finally:
-            stop.set()
+            ending.asked = True
             release_all(publisher, keep_holds=flags.keep_lease)

@@ -2,8 +2,8 @@
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 import click
@@ -76,44 +76,54 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     return ADVICE if any(action is not Action.NONE for action in actions) else NO_ADVICE
 
 
+@dataclass(slots=True)
+class Ending:
+    """Whether somebody asked to end.
+
+    A plain flag: the lock inside of a ``threading.Event`` may be held by the very thread that the
+    signal handler interrupts, and setting it there would then never return.
+    """
+
+    asked: bool = False
+
+
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[threading.Event]:
+def ended_by_signals() -> Iterator[Ending]:
     """Let SIGTERM and Ctrl-C end what is inside, once.
 
-    The first of them sets the event and raises KeyboardInterrupt, which breaks off whatever waits.
-    With the event set, further ones do nothing: what goes on then is the release of leases, which
+    The first of them sets the flag and raises KeyboardInterrupt, which breaks off whatever waits.
+    With the flag set, further ones do nothing: what goes on then is the release of leases, which
     ends by itself.
     """
-    stop = threading.Event()
+    ending = Ending()
 
     def end(number: int, frame: FrameType | None) -> None:
         del number, frame
-        if not stop.is_set():
-            stop.set()
+        if not ending.asked:
+            ending.asked = True
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def watch(one_round: Callable[[], None], wait: Callable[[], bool]) -> None:
-    """Do rounds until told to stop. A failed one is said, and the next one tries again.
+def watch(one_round: Callable[[], None], wait: Callable[[], object]) -> None:
+    """Do rounds until broken off. A failed one is said, and the next one tries again.
 
     Args:
         one_round: Decides and shows.
-        wait: Waits for the next round; True means that there is none.
+        wait: Waits for the next round.
     """
     while True:
         try:
             one_round()
         except HistoryError as error:
             show_errors("", (str(error),))
-        if wait():
-            return
+        wait()
 
 
 def release_all(publisher: LeasePublisher | None, *, keep_holds: bool) -> None:
