@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from joulestat.domain.run import Cell, Counts, Phase, RunLabels, UnattributedReason
 from joulestat.runs.account import DeviceAccount, Epoch
 from joulestat.runs.book import RunBook
 from joulestat.runs.curve import EnergyCurve
-from joulestat.runs.limit_track import LimitTrack
+from joulestat.runs.limit_track import Change, LimitTrack
 from joulestat.runs.rank import Closing, RankBook
 from joulestat.runs.settling import DeviceBook
 
@@ -22,6 +22,7 @@ def device_to_document(device: DeviceBook) -> str:
             "at_ns": device.curve.end_ns,
             "total_uj": device.curve.end_uj,
             "limit": device.track.label,
+            "limit_changes": [astuple(change) for change in device.track.recent_changes],
             "unattributed_uj": account.unattributed_uj,
             "credited_uj": account.credited_uj,
             "epochs": [[epoch.start_uj, epoch.holders] for epoch in account.epochs],
@@ -44,7 +45,8 @@ def device_from_document(text: str, *, same_boot: bool) -> DeviceBook:
         for start_uj, holders in document["epochs"]
     ]
     account.settled_uj = {(run, rank): uj for run, rank, uj in document["settled_uj"]}
-    track = LimitTrack(document["limit"], at_ns) if same_boot else LimitTrack()
+    changes = [Change(*change) for change in document.get("limit_changes", ())]
+    track = LimitTrack(document["limit"], at_ns, changes) if same_boot else LimitTrack()
     return DeviceBook(EnergyCurve(at_ns, document["total_uj"]), track, account)
 
 

@@ -1,11 +1,15 @@
 """Which power limit one device stood at, and when it changed."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from joulestat.domain.units import limit_label
+from joulestat.domain.units import NS_PER_SECOND, limit_label
 
 CHANGES_KEPT = 256
+
+CHANGES_WRITTEN_NS = 180 * NS_PER_SECOND
+"""How far back changes must survive a restart: as far as an interval may reach that is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,19 @@ class LimitTrack:
     besides, because a limit that goes away and comes back between two readings is seen by none.
     """
 
-    def __init__(self, label: str | None = None, seen_ns: int = 0) -> None:
+    def __init__(
+        self, label: str | None = None, seen_ns: int = 0, changes: Iterable[Change] = ()
+    ) -> None:
         self.watts: float | None = None
         self.label = label
         self.seen_ns = seen_ns
-        self._changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
+        self._changes: deque[Change] = deque(changes, maxlen=CHANGES_KEPT)
+
+    @property
+    def recent_changes(self) -> tuple[Change, ...]:
+        """What to write to disk, oldest first."""
+        since_ns = self.seen_ns - CHANGES_WRITTEN_NS
+        return tuple(change for change in self._changes if change.by_ns >= since_ns)
 
     def observe(self, at_ns: int, limit_watts: float | None) -> None:
         """Take the limit in force as read at ``at_ns``; None where the driver did not say."""
