@@ -53,6 +53,21 @@ class RunBook:
                 for gpu in settled.gpus:
                     yield rank, gpu
 
+    def gpus(self) -> set[str]:
+        """Return the devices that are claimed now."""
+        return {gpu for _, gpu in self.open_claims()}
+
+    def make_room_for(self, rank: int, most: int) -> None:
+        """Forget the ended ranks that were heard of longest ago, to stay below ``most`` ranks."""
+        if rank in self.ranks or len(self.ranks) < most:
+            return
+        ended = sorted(
+            (number for number, book in self.ranks.items() if not book.live),
+            key=lambda number: self.ranks[number].pushed_ns,
+        )
+        for number in ended[: len(self.ranks) - most + 1]:
+            del self.ranks[number]
+
     def describe(self, push: Push) -> None:
         """Take over what a push says about the run; what it leaves out stays."""
         said = {key: value for key, value in _label_items(push.labels) if value}

@@ -39,7 +39,7 @@ class LedgerPolicy:
         settle_ns: How long after a limit change an interval still is a transition.
         retention_seconds: How long an ended run stays on /metrics.
         max_runs: Live runs.
-        max_ranks: Live ranks over all runs.
+        max_ranks: Live ranks over all runs; and the most ranks, ended ones included, of one run.
         max_ended: Ended runs remembered, so that a resumed run's counters go on.
     """
 
@@ -109,6 +109,7 @@ class Ledger:
             run = self.runs[push.run] = RunBook(push.run, start_seconds=wall_seconds)
         run.end_seconds = None
         run.describe(push)
+        run.make_room_for(push.rank, self.policy.max_ranks)
         rank = run.ranks.setdefault(push.rank, RankBook())
         self.adjusted += rank.accept(push, now_ns, wall_seconds)
         self.pushes[PushResult.ACCEPTED] += 1
@@ -203,7 +204,7 @@ class Ledger:
 
     def _book_ready(self, booker: Booker, run: RunBook, now_ns: int, wall_seconds: float) -> None:
         """Settle queued pushes, oldest first, up to where all energies are known."""
-        held = {gpu for _, gpu in run.open_claims()}
+        held = run.gpus()
         queued = [
             (closing.at_ns, rank, closing)
             for rank, book in run.ranks.items()
