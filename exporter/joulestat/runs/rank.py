@@ -146,7 +146,9 @@ class RankBook:
             return None
         reach_ns = now_ns - FIRST_PUSH_REACH_NS
         if opens or self.accepted is None:
-            return max(at_ns, reach_ns)
+            # Never before what an earlier process still has waiting: a rank's pushes are settled
+            # in the order of their instants, and its queue must be in that order, too.
+            return max(at_ns, reach_ns, *(closing.at_ns for closing in self.queue))
         if at_ns >= self.accepted.at_ns:
             return at_ns
         # A client that could not reach us for a while resends its phase changes in one burst.

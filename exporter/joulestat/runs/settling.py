@@ -49,8 +49,11 @@ class Booker:
         book = run.ranks[rank]
         if closing.opens or book.settled is None:
             if book.settled is not None:
-                self.leave(run, rank, book.settled.at_ns)
-            self._open(run, rank, closing)
+                self.leave(run, rank, closing.at_ns)
+            if closing.final:
+                book.ended = not book.queue
+            else:
+                self._open(run, rank, closing)
             return {}
         self._choose_lead(run, book.settled.at_ns)
         if rank == run.lead:
@@ -61,7 +64,8 @@ class Booker:
         if closing.final:
             credited = _added(credited, self._credit_leaving(run, rank, closing.at_ns))
             self.leave(run, rank, closing.at_ns)
-            book.ended = True
+            # What still waits is the beginning of the next process of this rank.
+            book.ended = not book.queue
         else:
             self._move_claims(run, rank, book.settled, closing)
             book.settled = closing
@@ -78,15 +82,19 @@ class Booker:
 
     def label(self, run: RunBook, start_ns: int, end_ns: int) -> str:
         """Return the value of ``power_limit_watts`` for an interval of a run."""
-        gpus = {gpu for _, gpu in run.open_claims()}
+        gpus = run.gpus()
         labels = {self.devices[gpu].track.over(start_ns, end_ns, self.settle_ns) for gpu in gpus}
         known = {label for label in labels if label is not None}
-        if not known or None in labels or run.disturbed:
+        if not known or None in labels or run.disturbed or self._unread(gpus, end_ns):
             return TRANSITION
         if len(known) > 1:
             return MIXED
         label = known.pop()
         return label if run.has_room_for(label) else TRANSITION
+
+    def _unread(self, gpus: Iterable[str], at_ns: int) -> bool:
+        """Tell whether the energy of one of these devices is not known at an instant."""
+        return any(self.devices[gpu].curve.end_ns < at_ns for gpu in gpus)
 
     def _open(self, run: RunBook, rank: int, closing: Closing) -> None:
         for gpu in closing.gpus:
@@ -135,7 +143,9 @@ class Booker:
             counts=counts,
         )
         self._book_strays(run, strays)
-        run.closed_ns, run.disturbed = closing.at_ns, bool(silent)
+        run.closed_ns = closing.at_ns
+        # What is not credited now will be with the next interval, and belongs to neither.
+        run.disturbed = bool(silent) or self._unread(run.gpus(), closing.at_ns)
         return credited
 
     def _close_rank(self, run: RunBook, rank: int, closing: Closing) -> None:
