@@ -102,7 +102,8 @@ def test_a_run_that_only_draws_less_is_no_run_that_does_not_feel_the_limit() -> 
 @pytest.mark.parametrize(
     ("changes", "profile", "says"),
     [
-        ({}, {}, "knows no training step of the run 'llama'"),
+        ({"live": False}, {}, "knows no training step of the run 'llama'"),
+        ({}, {}, "Waiting for training steps: the run 'llama' is live"),
         ({"problems": ("node1 went dark",)}, {}, "node1 went dark"),
         ({}, {"problems": ("no energy at 300 W",)}, "no energy at 300 W"),
         ({"gpu_uuids": ()}, {"points": SWEPT}, "joulestat_run_gpu is missing"),

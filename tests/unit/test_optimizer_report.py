@@ -92,10 +92,10 @@ def test_the_table_says_it_all_at_a_glance() -> None:
         "llama-ft-42: hold 250 W",
         "Best of those measured.",
         "",
-        "limit          J/step           s/step   steps    energy      time",
-        "300 W   91.20 ± 0.2 %   0.3100 ± 0.3 %     412                       reference",
-        "250 W   78.40 ± 0.3 %   0.3195 ± 0.4 %     398   -14.0 %    +3.1 %   <- hold",
-        "180 W           60.00           0.4000     310   -34.2 %   +29.0 %",
+        "limit         J/step          s/step  steps   energy     time",
+        "300 W  91.20 ± 0.2 %  0.3100 ± 0.3 %    412                    reference",
+        "250 W  78.40 ± 0.3 %  0.3195 ± 0.4 %    398  -14.0 %   +3.1 %  <- hold",
+        "180 W          60.00          0.4000    310  -34.2 %  +29.0 %",
         "objective cost eta=0.5, 2 GPUs, history 2026-11-23T14:00:00Z to 2026-11-23T15:00:00.250Z",
     ] == lines
 
@@ -103,6 +103,13 @@ def test_the_table_says_it_all_at_a_glance() -> None:
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_the_table_fits_its_terminal(width: int) -> None:
     assert max(map(len, table(DECISION, width=width).splitlines())) <= width
+
+
+def test_large_figures_are_whole_numbers_and_fit_80_columns() -> None:
+    large = OperatingPoint(300, 448_123.4, 12.5, 123_456, 50_000.0, 1.5)
+    lines = table(replace(DECISION, points=(large,), run="x"), width=80).splitlines()
+
+    assert "300 W  448123 ± 11.2 %  12.50 ± 12.0 %  123456                reference" in lines
 
 
 def test_no_colour_code_is_written_where_nobody_sees_colours() -> None:

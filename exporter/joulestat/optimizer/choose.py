@@ -100,6 +100,11 @@ def _obstacle(history: RunHistory, profile: Profile) -> str:
     for problem in (*history.problems, *profile.problems):
         return f"The evidence contradicts itself: {problem}."
     if not profile.points and not profile.thin:
+        if history.live:
+            return (
+                f"Waiting for training steps: the run {history.run!r} is live, but none of its "
+                "steps under one single power limit has reached Prometheus yet."
+            )
         return (
             f"Prometheus knows no training step of the run {history.run!r} under one single "
             "power limit; check the run's name, and that the run pushes and is scraped."
@@ -239,4 +244,7 @@ def _evidence(point: OperatingPoint | None, minimum: Minimum) -> str:
     if point is None:
         return f"no step of {minimum.steps} yet"
     seconds = math.floor(point.steps * point.seconds_per_step)
-    return f"{point.steps} of {minimum.steps} steps, {seconds} of {minimum.seconds:g} s"
+    return (
+        f"{min(point.steps, minimum.steps)} of {minimum.steps} steps, "
+        f"{min(seconds, minimum.seconds):g} of {minimum.seconds:g} s"
+    )

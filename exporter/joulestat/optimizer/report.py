@@ -1,6 +1,7 @@
 """Decisions for people (a table) and for programs (JSON)."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from rich.text import Text
 
 from joulestat.domain.plan import Action, Decision, OperatingPoint, Window
 from joulestat.domain.units import same_limit
+
+SIGNIFICANT_DIGITS = 4
+"""Of figures in tables; those of whole numbers are all shown, without an exponent."""
 
 STYLES = {Action.HOLD: "bold green", Action.PROBE: "bold cyan", Action.NONE: "bold yellow"}
 
@@ -76,7 +80,7 @@ def _action(decision: Decision) -> str:
 
 
 def _points(decision: Decision) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("limit", justify="right", no_wrap=True)
     for heading in ("J/step", "s/step", "steps", "energy", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -122,7 +126,8 @@ def _against(point: OperatingPoint, reference: OperatingPoint | None) -> tuple[s
 def _measured(value: float, stderr: float | None) -> str:
     """Return a value with its relative error, which compares at a glance."""
     error = "" if stderr is None else f" ± {100 * stderr / value:.1f} %"
-    return f"{value:#.4g}".rstrip(".") + error
+    decimals = max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{decimals}f}{error}"
 
 
 def _basis(decision: Decision) -> str:
