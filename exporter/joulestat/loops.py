@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +198,22 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
 class HttpLoop:
     """Serves applications, each on its sockets, from one event loop on one thread."""
 
-    def __init__(self, apps: Sequence[tuple[Any, Sequence[socket.socket]]]) -> None:
+    def __init__(
+        self,
+        apps: Sequence[tuple[Any, Sequence[socket.socket]]],
+        *,
+        protocol: type[asyncio.Protocol],
+    ) -> None:
         """Prepare the servers.
 
         Args:
             apps: ASGI applications with the sockets that each is served on.
+            protocol: uvicorn's, or one that is made from it: what reads a connection.
         """
         self._sockets = [sockets for _, sockets in apps]
-        self._servers = [uvicorn.Server(_server_config(app)) for app, _ in apps]
+        self._servers = [uvicorn.Server(_server_config(app, protocol)) for app, _ in apps]
+        # Now, because nobody can ask a closed socket for its name.
+        self._unix_paths = tuple(_unix_paths(self._sockets))
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
@@ -217,16 +226,8 @@ class HttpLoop:
             server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(STOP_SECONDS + 1)
-        for path in self._unix_paths():
+        for path in self._unix_paths:
             path.unlink(missing_ok=True)
-
-    def _unix_paths(self) -> Iterator[Path]:
-        for sockets in self._sockets:
-            for each in sockets:
-                with contextlib.suppress(OSError):
-                    name = each.getsockname() if each.family == socket.AF_UNIX else None
-                    if isinstance(name, str) and name:
-                        yield Path(name)
 
     def _run(self) -> None:
         asyncio.run(self._serve())
@@ -240,10 +241,16 @@ class HttpLoop:
         )
 
 
-def _server_config(app: Any) -> uvicorn.Config:
+def _unix_paths(sockets: Sequence[Sequence[socket.socket]]) -> Iterator[Path]:
+    for each in chain.from_iterable(sockets):
+        if each.family == socket.AF_UNIX:
+            yield Path(each.getsockname())
+
+
+def _server_config(app: Any, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=protocol,
         loop="asyncio",
         lifespan="off",
         ws="none",

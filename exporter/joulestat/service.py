@@ -17,6 +17,8 @@ from joulestat.devices.backend import Backend
 from joulestat.devices.probe import SimulatedOptions, open_backend
 from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device
+from joulestat.domain.limit import RevertOutcome
+from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
 from joulestat.loops import Heartbeat, HttpLoop, bind, device_reader, spawn
@@ -31,6 +33,7 @@ from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
 from joulestat.sampler import METER, Sampler
 from joulestat.server.app import admin_app, public_app
+from joulestat.server.connection import BoundedConnection
 from joulestat.server.token_file import TokenFile
 
 EXPIRY_INTERVAL_SECONDS = 0.25
@@ -104,7 +107,13 @@ class Service:
         self._http.stop()
         self._expiry.ask_to_stop()
         self._expiry.join(2.0)
-        self._governor.close()
+        ended = self._governor.close()
+        left = [uuid for uuid, end in ended.items() if end.outcome is RevertOutcome.FAILED]
+        if left:
+            log.error(
+                "event=limit_left_in_force gpu_uuids=%s cure='start again: it puts limits back'",
+                ",".join(left),
+            )
         for reader in self._readers:
             reader.ask_to_stop()
         self._heartbeat.ask_to_stop()
@@ -156,7 +165,7 @@ class Service:
             "heartbeat", interval, self._sampler.tick, delay_seconds=interval
         )
         self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
-        self._http = HttpLoop(self._bind_apps())
+        self._http = HttpLoop(self._bind_apps(), protocol=BoundedConnection)
 
     def _simulated(self) -> SimulatedOptions:
         simulated = self._config.simulated
@@ -222,7 +231,7 @@ class Service:
             python=platform.python_version(),
             tariff=config.tariff,
         )
-        snapshot: Callable[[], Any] = lambda: self._sampler.snapshot  # noqa: E731
+        snapshot: Callable[[], Snapshot | None] = lambda: self._sampler.snapshot  # noqa: E731
         public = public_app(
             snapshot=snapshot,
             exposition=Exposition(constants),
