@@ -36,9 +36,6 @@ BEAT_NS = NS_PER_SECOND
 FRESH_NS = NS_PER_SECOND
 """A device whose newest reading is older than this, and than three ticks, is not up."""
 
-NOTHING_UNATTRIBUTED: Mapping[UnattributedReason, int] = MappingProxyType(
-    dict.fromkeys(UnattributedReason, 0)
-)
 NO_CONTROL = PowerControl(
     writable=False,
     lease=None,
@@ -93,11 +90,11 @@ class Sampler:
         self._buckets = [0] * (len(TICK_BUCKETS_SECONDS) + 1)
         self._ticks, self._ticks_ns = 0, 0
         self._save_failing = False
-        self._snapshot = self._snapshot_of(0, 0.0, {}, (), (), {})
+        self._snapshot: Snapshot | None = None
 
     @property
-    def snapshot(self) -> Snapshot:
-        """The last published snapshot, of count 0 before the first tick. Any thread."""
+    def snapshot(self) -> Snapshot | None:
+        """The last published snapshot, None before the first tick. Any thread."""
         return self._snapshot
 
     def deliver(self, uuid: str, reading: Reading) -> None:
@@ -130,7 +127,7 @@ class Sampler:
     def is_ticking(self) -> bool:
         """Tell whether the last tick is recent. Any thread; asks no driver."""
         snapshot = self._snapshot
-        if snapshot.ticks.count == 0:
+        if snapshot is None:
             return False
         return self._clock.monotonic_ns() - snapshot.at_ns < 5 * self._stale_ns
 
@@ -225,7 +222,7 @@ class Sampler:
                     device,
                     began_ns,
                     controls.get(device.uuid, NO_CONTROL),
-                    unattributed.get(device.uuid, NOTHING_UNATTRIBUTED),
+                    unattributed[device.uuid],
                 )
                 for device in self._devices
             ),

@@ -133,6 +133,38 @@ def test_sigterm_puts_limits_back(tmp_path: Path) -> None:
 
     assert exporter.stop() == 0
     assert [world.limit_watts(gpu) for gpu in world.uuids] == [300, 300]
+    assert not exporter.admin_socket.exists()
+
+
+def test_a_limit_that_a_hung_driver_keeps_is_named_and_put_back_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    exporter = Exporter(tmp_path).start()
+    world = exporter.world()
+    hung, healthy = world.uuids
+    admin = AdminClient(f"unix:{exporter.admin_socket}", exporter.token)
+    for gpu in world.uuids:
+        admin.put_lease(gpu, power_limit_watts=150, ttl_seconds=600, holder="t", reason="t")
+    world.set_fault(hung, Fault.HANG)
+
+    assert exporter.stop() == 0
+    assert (150, 300) == (world.limit_watts(hung), world.limit_watts(healthy))
+    assert f"event=limit_left_in_force gpu_uuids={hung} " in exporter.log.read_text()
+
+    world.set_fault(hung, None)
+    with exporter:
+        assert world.limit_watts(hung) == 300
+
+
+def test_before_the_first_reading_there_are_no_metrics_rather_than_zeros(tmp_path: Path) -> None:
+    exporter = Exporter(tmp_path, "--sampling.interval", "5s")
+    exporter.launch()
+    until(exporter.listens)
+
+    # A counter that stood at 40 MJ would seem to fall to 0 and to rise by 40 MJ at once.
+    assert exporter.get("/metrics") == (503, "The GPUs have not been read yet.\n")
+    assert exporter.get("/readyz")[0] == 503
+    assert exporter.stop() == 0
 
 
 def test_a_hung_gpu_slows_no_scrape_and_hides_no_other(tmp_path: Path) -> None:

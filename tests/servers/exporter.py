@@ -44,7 +44,18 @@ class Exporter:
         self.environment: dict[str, str] = {}
 
     def start(self) -> Self:
-        """Start the process and wait until it serves."""
+        """Start the process and wait until its data is fresh."""
+        self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not (self.listens() and self._is_ready()):
+            if self.process is None or self.process.poll() is not None:
+                raise AssertionError(f"the exporter did not start:\n{self.log.read_text()}")
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        return self
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
         command = [
             sys.executable, "-m", "joulestat", "serve",
             "--backend", self.backend,
@@ -62,19 +73,15 @@ class Exporter:
             self.process = subprocess.Popen(
                 command, stderr=log, text=True, env={**os.environ, **self.environment}
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._serves():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the exporter did not start:\n{self.log.read_text()}")
-            time.sleep(0.02)
-        return self
 
-    def _serves(self) -> bool:
+    def listens(self) -> bool:
+        """Tell whether it has said where it listens, and note it."""
         for line in self.log.read_text().splitlines():
             if "event=listening address=http://" in line:
                 self.url = line.rpartition("address=")[2]
-        if not self.url:
-            return False
+        return self.url != ""
+
+    def _is_ready(self) -> bool:
         try:
             return self.get("/readyz")[0] == 200
         except OSError:
