@@ -172,6 +172,20 @@ def test_an_exporter_that_is_away_is_said_with_what_becomes_of_the_leases(
     assert "ends by itself within 120 s" in published.errors[1]
 
 
+def test_an_exporter_that_is_away_keeps_no_limit_from_another_nodes_devices(
+    admins: list[AdminClient],
+) -> None:
+    nobody = AdminClient("unix:/nonexistent/admin.sock")
+    publisher = LeasePublisher([nobody, *admins], TTL_SECONDS)
+    uuids = uuids_of(admins[1])
+
+    published = publisher.publish(a_decision(uuids))
+
+    assert (tuple(uuids), ()) == (published.leased, published.errors)
+    assert tuple(uuids) == publisher.release().released
+    assert {} == leases(admins)
+
+
 @pytest.mark.parametrize(("watch", "ttl"), [(1.0, 60.0), (20.0, 60.0), (60.0, 180.0)])
 def test_a_lease_outlives_two_missed_rounds(watch: float, ttl: float) -> None:
     assert ttl == ttl_for(watch)

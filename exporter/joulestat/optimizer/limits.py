@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulestat.domain.units import same_limit
 from joulestat.optimizer.promql import PrometheusClient
 from joulestat.optimizer.selector import one_of, selector
 
@@ -25,7 +26,8 @@ class Limits:
         reference_watts: What was enforced while no lease held a limit, as a rule the default.
         unequal_reference: The devices have different ones, so no single one exists.
         current_watts: What is enforced now, if the same on all devices.
-        leased: Whether a lease holds the limit of every device now.
+        leased: Whether a lease holds the limit of every device now. Not while one stands at
+            another limit than its lease's: then somebody else set it.
         min_watts: The lowest that all devices accept.
         max_watts: The highest that all devices accept.
     """
@@ -83,7 +85,10 @@ def read_limits(
         reference_watts=reference,
         unequal_reference=unequal,
         current_watts=current if complete <= enforced.keys() else None,
-        leased=complete <= targets.keys(),
+        leased=all(
+            uuid in targets and uuid in enforced and same_limit(targets[uuid], enforced[uuid])
+            for uuid in gpu_uuids
+        ),
         min_watts=max(lowest.values()) if complete <= lowest.keys() else None,
         max_watts=min(highest.values()) if complete <= highest.keys() else None,
     )

@@ -114,7 +114,9 @@ class LeasePublisher:
             AdminError: It refused, or none has the device.
         """
         known = self._held.get(uuid)
+        silent: AdminError | None = None
         for admin in (known.admin,) if known else self._admins:
+            noted = self._held.get(uuid)
             # Noted before it is known to have worked: an answer may get lost after the grant.
             self._held[uuid] = _Held(decision.run, decision.action, limit_watts, admin)
             try:
@@ -126,12 +128,17 @@ class LeasePublisher:
                     reason=f"{decision.run}: {decision.action.value} {limit_watts} W",
                 )
             except AdminError as error:
-                if error.status is not None:
-                    self._restore(uuid, known)
+                if error.status is None:
+                    # It may be another node's exporter that is away.
+                    silent = error
+                    continue
+                self._restore(uuid, noted)
                 if error.status != _NOT_FOUND:
                     raise
             else:
                 return
+        if silent is not None:
+            raise silent
         raise AdminError(
             "none of the admin APIs given has this GPU; name each node's exporter with --admin.url",
             status=_NOT_FOUND,
