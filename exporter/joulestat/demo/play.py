@@ -75,6 +75,7 @@ class Play:
         self._show.doing("Starting an exporter and a Prometheus.", self._elapsed_seconds())
         scene.start_servers(stopping)
         self._baseline_watts = scene.limits_watts()
+        self._show.opened(scene.addresses)
         self._show.doing("Starting a training process.", self._elapsed_seconds())
         scene.start_training()
         with ExitStack() as stack:
@@ -132,7 +133,7 @@ class Play:
             return False
         self._decision = decision
         if decision.window is None:
-            self._show.doing("Waiting for Prometheus to scrape.", self._elapsed_seconds())
+            self._show.doing("Waiting for the first measurements.", self._elapsed_seconds())
             return False
         self._show.decided(decision, scene.limits_watts(), self._elapsed_seconds())
         return decision.action is Action.HOLD

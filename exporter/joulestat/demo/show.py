@@ -1,5 +1,7 @@
 """What a person sees while the demo runs: a live picture, or lines where there is no screen."""
 
+import shutil
+import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -47,8 +49,11 @@ class Show:
 
     def __enter__(self) -> Self:
         self._console.print(
-            f"[bold]joulestat demo[/]: {self._options.gpus} simulated {self._options.model}, "
-            f"about {self._options.seconds:.0f} s; everything else is real. Ctrl-C stops it."
+            f"[bold]joulestat demo[/]: {self._options.gpus} simulated {self._options.model}; "
+            "everything else is real."
+        )
+        self._console.print(
+            f"Takes about {self._options.seconds:.0f} s. Ctrl-C stops it and puts all back."
         )
         if self._live is not None:
             self._live.start()
@@ -94,23 +99,26 @@ class Show:
         """Say what does not work just now."""
         self.doing(f"not yet: {why}", elapsed_seconds)
 
+    def opened(self, addresses: Addresses) -> None:
+        """Show where to look, as soon as there is something to see."""
+        self._console.print("Open in a browser while it runs:")
+        self._places(*_pages(addresses))
+
     def kept(self, addresses: Addresses, decision: Decision | None) -> None:
         """Show the result so far, and where to look while everything goes on."""
         if decision is not None:
             self.result(decision)
-        graph = "/graph?g0.expr=joulestat_gpu_power_limit_watts&g0.tab=0&g0.range_input=5m"
         minimum = self._options.minimum
         evidence = f"--min-steps {minimum.steps} --min-seconds {minimum.seconds:g}"
-        history = f"--prometheus.url {addresses.prometheus} {evidence}"
+        objective = f"--objective {self._options.objective}"
+        history = f"--prometheus.url {addresses.prometheus} {objective} {evidence}"
         admin = f"--admin.url {addresses.admin} --admin.token-file {addresses.token_file}"
         self._console.print("\nEverything goes on until Ctrl-C. Where to look:")
-        for what, where in (
-            ("exporter", addresses.exporter),
-            ("Prometheus", addresses.prometheus + graph),
-            ("leases", f"joulestat lease list {admin}"),
-            ("advice", f"joulestat optimize --run {RUN} {history}"),
-        ):
-            self._console.print(f"  {what:<11} {where}", markup=False, soft_wrap=True)
+        self._places(
+            *_pages(addresses),
+            ("leases", f"{_command()} lease list {admin}"),
+            ("advice", f"{_command()} optimize --run {RUN} {history}"),
+        )
 
     def result(self, decision: Decision) -> None:
         """Show what was found out."""
@@ -139,8 +147,14 @@ class Show:
                 f"Everything stopped; all {len(result.baseline_watts)} power limits are back at "
                 f"{' and '.join(watts)}."
             )
+            if result.held and not self._options.keep:
+                self._console.print("To look around afterwards, run it with --keep.")
         else:
             self._console.print("Everything stopped; no limit was touched.")
+
+    def _places(self, *places: tuple[str, str]) -> None:
+        for what, where in places:
+            self._console.print(f"  {what:<11} {where}", markup=False, soft_wrap=True)
 
     def _picture(self) -> RenderableType:
         total = self._options.seconds
@@ -154,6 +168,16 @@ class Show:
         if self._decision is not None and self._decision.points:
             parts += [Text(), points_table(self._decision)]
         return Group(*parts)
+
+
+def _command() -> str:
+    """Return how this shell calls joulestat: `make demo` puts nothing on PATH."""
+    return "joulestat" if shutil.which("joulestat") else f"{sys.executable} -m joulestat"
+
+
+def _pages(addresses: Addresses) -> tuple[tuple[str, str], ...]:
+    graph = "/graph?g0.expr=joulestat_gpu_power_limit_watts&g0.tab=0&g0.range_input=5m"
+    return ("exporter", addresses.exporter), ("Prometheus", addresses.prometheus + graph)
 
 
 def _verdict(decision: Decision) -> str:
