@@ -9,6 +9,7 @@ from joulestat.domain.errors import PushError
 from joulestat.domain.run import Counts, Phase, Push, RunLabels, UnattributedReason
 from joulestat.domain.units import NS_PER_SECOND
 from joulestat.metering.meter import Meter, MeterRecord
+from joulestat.runs.account import NOBODY
 from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.ledger import Ledger, LedgerPolicy
 from joulestat.runs.memory import changed_documents, restored_ledger
@@ -36,6 +37,7 @@ class Node(RuleBasedStateMachine):
         self.wall = 1_795_000_000.0
         self.registers_uj = {gpu: 7_000_000 * (i + 1) for i, gpu in enumerate(GPUS)}
         self.limits = dict.fromkeys(GPUS, 300.0)
+        self.unread: set[str] = set()
         self.meters = {gpu: Meter() for gpu in GPUS}
         self.processes: list[Training] = []
         self.started = 0
@@ -52,6 +54,8 @@ class Node(RuleBasedStateMachine):
         self.wall += passed_ns / NS_PER_SECOND
         for gpu, uj in zip(GPUS, drawn_uj, strict=True):
             self.registers_uj[gpu] += uj
+            if gpu in self.unread:
+                continue
             limits = PowerLimits(enforced_watts=self.limits[gpu], max_watts=300.0)
             reading = Reading(self.now_ns, self.registers_uj[gpu], None, limits)
             if self.meters[gpu].observe(reading):
@@ -76,17 +80,34 @@ class Node(RuleBasedStateMachine):
     def reset_register(self, gpu: str, to_uj: int) -> None:
         self.registers_uj[gpu] = to_uj
 
+    @rule(gpu=st.sampled_from(GPUS))
+    def hang_or_answer_again(self, gpu: str) -> None:
+        self.unread ^= {gpu}
+
     @rule(
         run=st.sampled_from(["alpha", "beta", "gamma", "delta"]),
-        rank=st.integers(0, 2),
+        rank=st.integers(0, 1),
         gpus=st.sets(st.sampled_from(GPUS), max_size=3),
+        late_ns=st.integers(0, 3 * NS_PER_SECOND),
     )
-    def start(self, run: str, rank: int, gpus: set[str]) -> None:
+    def start(self, run: str, rank: int, gpus: set[str], late_ns: int) -> None:
         self.started += 1
         process = Training(run, rank, tuple(sorted(gpus)), self.started)
         self.processes.append(process)
-        self._push(process, Phase.TRAIN)
+        self._push(process, Phase.TRAIN, late_ns=late_ns)
         self._tick(NS_PER_SECOND, [5, 1_000_001, 700_003])
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), late_ns=st.integers(0, 3 * NS_PER_SECOND), final=st.booleans())
+    def replace(self, data: st.DataObject, late_ns: int, final: bool) -> None:
+        """Let a process take over a rank before anybody has read a GPU again."""
+        old = data.draw(st.sampled_from(self.processes))
+        old.totals[Phase.TRAIN] += Counts(1, 10, 0)
+        self._push(old, Phase.TRAIN, final=final)
+        self.started += 1
+        process = Training(old.run, old.rank, old.gpus, self.started)
+        self.processes.append(process)
+        self._push(process, Phase.TRAIN, late_ns=late_ns)
 
     @rule(
         data=st.data(),
@@ -209,10 +230,34 @@ class Node(RuleBasedStateMachine):
         self.before = now
 
     @invariant()
+    def nothing_is_counted_twice(self) -> None:
+        for run in self.ledger.runs.values():
+            credited = sum(cell.counts.samples for cell in run.cells.values())
+            reported = sum(
+                counts.samples
+                for process in self.processes
+                if process.run == run.name
+                for counts in process.totals.values()
+            )
+            assert credited <= reported
+
+    @invariant()
+    def who_shares_a_device_is_who_claims_it(self) -> None:
+        for gpu, device in self.ledger.devices.items():
+            claimed = {
+                (run.name, rank)
+                for run in self.ledger.runs.values()
+                if run.end_seconds is None
+                for rank, claimed_gpu in run.open_claims()
+                if claimed_gpu == gpu
+            }
+            assert set(device.account.holders) - {NOBODY} == claimed
+
+    @invariant()
     def stale_energy_is_counted_apart(self) -> None:
         for gpu in self.ledger.devices:
             assert self.ledger.unattributed_uj(gpu)[UnattributedReason.STALE] >= 0
 
 
 TestConservation = Node.TestCase
-TestConservation.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestConservation.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
