@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.scripted_server import ScriptedServer, answer_bytes
 from joulestat.domain.errors import HistoryError
 from joulestat.optimizer.promql import MAX_POINTS, PrometheusClient
 from joulestat.optimizer.selector import Matcher, equals, one_of, selector, whole_number
@@ -68,6 +69,23 @@ def test_credentials_and_headers_are_sent() -> None:
 
     assert ("Bearer s3cret", "a") == (seen[0]["authorization"], seen[0]["x-scope-orgid"])
     assert "Basic a2ltOnB3" == seen[1]["authorization"]
+
+
+@pytest.mark.parametrize(("url", "direct"), [("{}", True), ("http://prometheus.test", False)])
+def test_no_proxy_is_asked_for_this_host(
+    url: str, *, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = vector("7").json()
+    with (
+        ScriptedServer(lambda *_: answer_bytes(200, answer)) as prometheus,
+        ScriptedServer(lambda *_: answer_bytes(200, answer)) as proxy,
+    ):
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        with PrometheusClient(url.format(prometheus.url)) as asked:
+            assert [7.0] == [sample.value for sample in asked.query("x", 1.0)]
+
+    assert (int(direct), int(not direct)) == (len(prometheus.received), len(proxy.received))
 
 
 def test_a_redirect_is_an_error_and_carries_no_token_away() -> None:

@@ -4,8 +4,6 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-
 from joulestat.client.admin import AdminClient
 from joulestat.demo.children import Children, DemoFailed
 from joulestat.demo.database import find_prometheus
@@ -90,12 +88,7 @@ class Play:
     def _optimizer(self, scene: Scene, stack: ExitStack) -> Optimizer:
         addresses = scene.addresses
         prometheus = stack.enter_context(
-            PrometheusClient(
-                addresses.prometheus,
-                timeout_seconds=TIMEOUT_SECONDS,
-                # Given explicitly, so that no proxy of the environment is asked for loopback.
-                transport=httpx.HTTPTransport(),
-            )
+            PrometheusClient(addresses.prometheus, timeout_seconds=TIMEOUT_SECONDS)
         )
         admin = AdminClient(addresses.admin, token=scene.token, timeout_seconds=TIMEOUT_SECONDS)
         question = Question(

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
@@ -85,7 +86,12 @@ class PrometheusClient:
             sent["Authorization"] = f"Bearer {bearer_token}"
         self._timeout = f"{max(1, round(timeout_seconds))}s"
         self._http = httpx.Client(
-            auth=basic_auth, headers=sent, timeout=timeout_seconds, transport=transport
+            auth=basic_auth,
+            headers=sent,
+            timeout=timeout_seconds,
+            transport=transport,
+            # A proxy of the environment has a loopback of its own.
+            trust_env=not _is_loopback(httpx.URL(url).host),
         )
 
     def __enter__(self) -> Self:
@@ -200,6 +206,13 @@ def _checked_url(url: str) -> tuple[str, str]:
         )
     shown = parsed.copy_with(username=None, password=None)
     return str(shown), str(parsed).rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _checked_data(response: httpx.Response, place: str) -> dict[str, Any]:
