@@ -96,6 +96,29 @@ def test_a_wrong_address_is_one_clear_line(operator: Operator) -> None:
     assert len(lost.output.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "token", "said"),
+    [
+        ("http://example.com:80", b"jst_x", "not on this host"),
+        ("nowhere", b"jst_x", "nowhere"),
+        ("http://127.0.0.1:9", b"", "must hold one secret"),
+        ("http://127.0.0.1:9", b"\xff\xfe", "must hold one secret"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_without_a_traceback(
+    tmp_path: Path, url: str, token: bytes, said: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(token)
+
+    refused = CliRunner().invoke(
+        lease, ["list", "--admin.url", url, "--admin.token-file", str(file)]
+    )
+
+    assert isinstance(refused.exception, SystemExit)
+    assert said in refused.output
+
+
 def test_a_token_is_shown_once_and_kept_only_as_a_digest(tmp_path: Path) -> None:
     file = tmp_path / "tokens.yaml"
     words = ["token", "--principal", "optimizer", "--file", str(file)]

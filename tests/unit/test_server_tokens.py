@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from joulestat.domain.errors import ConfigError, StateError
 from joulestat.server.auth import Principal, Role, TokenTable, new_token
-from joulestat.server.token_file import TokenFile, load_tokens, parse_tokens
+from joulestat.server.token_file import TokenFile, add_token, load_tokens, parse_tokens
 
 NOW_SECONDS = 1_795_000_000.0
 MIDNIGHT_20300101_SECONDS = 1_893_456_000.0
@@ -193,3 +194,45 @@ def test_a_file_that_went_bad_lets_nobody_in_until_it_is_good_again(tmp_path: Pa
 def test_a_bad_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         TokenFile(tmp_path / "missing")
+
+
+def entry(number: int) -> dict[str, str]:
+    return {"sha256": f"{number:064x}", "principal": f"p{number}", "role": "viewer"}
+
+
+def test_of_tokens_added_at_once_none_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.yaml"
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: add_token(path, entry(number)), range(24)))
+
+    names = {each.principal.name for each in load_tokens(path).entries}
+    assert {f"p{number}" for number in range(24)} == names
+    assert ["tokens.yaml"] == [each.name for each in tmp_path.iterdir()]
+
+
+def test_a_token_is_added_where_a_link_leads(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "tokens.yaml"
+    link.symlink_to(real)
+
+    add_token(link, entry(1))
+    add_token(link, entry(2))
+
+    assert link.is_symlink()
+    assert len(load_tokens(real).entries) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_root_adds_to_stays_the_exporters_own(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.yaml"
+    add_token(path, entry(1))
+    os.chown(path, 12345, 54321)
+
+    add_token(path, entry(2))
+
+    assert (12345, 54321) == (path.stat().st_uid, path.stat().st_gid)
+
+
+def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="cannot be written"):
+        add_token(tmp_path / "no" / "tokens.yaml", entry(1))

@@ -16,6 +16,7 @@ from joulestat.cli.checks.control import NO_ADMIN, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
 from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
+from joulestat.cli.secret_file import secret_in
 from joulestat.cli.serve import read_config
 from joulestat.config import Config
 from joulestat.domain.errors import HistoryError
@@ -80,7 +81,7 @@ def doctor(
     """
     config = read_config(config_file, {})
     url = url or _push_url(config)
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    token = secret_in(token_file) if token_file else None
     seen, page = check_exporter(url)
     findings = [
         *check_installation(),

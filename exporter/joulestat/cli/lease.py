@@ -1,6 +1,5 @@
 """``joulestat lease``: see, take and end leases by hand; make tokens."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -8,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from joulestat.cli.secret_file import secret_in
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError, JoulestatError
 from joulestat.server.auth import new_token
-from joulestat.server.token_file import load_tokens, parse_tokens
+from joulestat.server.token_file import add_token
 
 FAILURE = 1
 NEEDED_COLUMNS = 132
@@ -46,7 +45,9 @@ def _reach(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _client(admin_url: str, token_file: Path | None) -> AdminClient:
-    return AdminClient(admin_url, token_file.read_text().strip() if token_file else None)
+    token = secret_in(token_file) if token_file else None
+    client: AdminClient = _answered(lambda: AdminClient(admin_url, token))
+    return client
 
 
 def _answered(call: Callable[[], Any]) -> Any:
@@ -144,30 +145,11 @@ def make_token(principal: str, role: str, expires: str | None, file: Path) -> No
     if expires:
         entry["expires"] = expires
     try:
-        if file.exists():
-            load_tokens(file)
-            entries = yaml.safe_load(file.read_text())["tokens"]
-        else:
-            entries = []
-        text = yaml.safe_dump({"tokens": [*entries, entry]}, sort_keys=False)
-        parse_tokens(text, str(file))
-        _replace(file, text)
+        add_token(file, entry)
     except (JoulestatError, OSError) as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(FAILURE)
     click.echo(token)
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner alone."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(file)
 
 
 def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

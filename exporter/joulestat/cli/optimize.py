@@ -99,7 +99,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "admin_urls",
     multiple=True,
     metavar="URL",
-    help="Admin API of an exporter, http(s):// or unix:. Repeatable, one per node.",
+    help="Admin API of an exporter: unix:/PATH or http://127.0.0.1:PORT. Repeatable.",
 )
 @click.option(
     "--admin.token-file",

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from joulestat.cli.secret_file import secret_in
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import ConfigError
 from joulestat.optimizer.objective import Cost, Objective, Slowdown
@@ -100,11 +101,11 @@ class Flags:
         """
         basic_auth = None
         if self.prometheus_user is not None and self.prometheus_password_file is not None:
-            basic_auth = (self.prometheus_user, _secret(self.prometheus_password_file))
+            basic_auth = (self.prometheus_user, secret_in(self.prometheus_password_file))
         token_file = self.prometheus_token_file
         return PrometheusClient(
             self.prometheus_url,
-            bearer_token=None if token_file is None else _secret(token_file),
+            bearer_token=None if token_file is None else secret_in(token_file),
             basic_auth=basic_auth,
             headers=dict(
                 _pair(text, ":", "--prometheus.header") for text in self.prometheus_headers
@@ -124,7 +125,7 @@ class Flags:
         """
         if not self.apply:
             return None
-        token = None if self.admin_token_file is None else _secret(self.admin_token_file)
+        token = None if self.admin_token_file is None else secret_in(self.admin_token_file)
         ttl_seconds = self.lease_ttl or (
             ONE_SHOT_TTL_SECONDS if self.watch is None else ttl_for(self.watch)
         )
@@ -140,11 +141,3 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise click.BadParameter(f"{text!r} is not NAME{separator}VALUE", param_hint=option)
     return name.strip(), value.strip()
-
-
-def _secret(file: Path) -> str:
-    """Return what a file holds, without the newline that editors add."""
-    secret = file.read_bytes().strip()
-    if not secret or not secret.isascii() or b"\n" in secret:
-        raise click.UsageError(f"{file} must hold one secret, on one line, in ASCII")
-    return secret.decode()

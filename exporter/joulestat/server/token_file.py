@@ -1,9 +1,10 @@
 """The file of tokens: read strictly, only while others cannot, and again when it changes."""
 
+import fcntl
 import os
 import re
 import stat
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from threading import Lock
@@ -62,6 +63,53 @@ def load_tokens(path: Path) -> TokenTable:
         ConfigError: Its content makes no sense.
     """
     return _load(path)[0]
+
+
+def add_token(path: Path, entry: Mapping[str, str]) -> None:
+    """Add an entry to a token file, or begin one that its owner alone can read.
+
+    The file is replaced whole or not at all, of two additions at once none is lost, and the
+    exporter's user, who owns it, can still read it when root has added to it.
+
+    Args:
+        path: The file; a link stays one.
+        entry: As ``parse_tokens`` reads it.
+
+    Raises:
+        StateError: It cannot be read or written.
+        ConfigError: The entry, or what is in the file, makes no sense.
+    """
+    path = path.resolve()
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            _replace(path, entry)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StateError(f"token file {path} cannot be written: {error}") from error
+
+
+def _replace(path: Path, entry: Mapping[str, str]) -> None:
+    entries, owner = [], None
+    if path.exists():
+        load_tokens(path)
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["tokens"]
+        owner = path.stat()
+    text = yaml.safe_dump({"tokens": [*entries, dict(entry)]}, sort_keys=False)
+    parse_tokens(text, str(path))
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        if owner is not None:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    fresh.replace(path)
 
 
 class TokenFile:
