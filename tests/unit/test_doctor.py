@@ -136,7 +136,16 @@ def admin(gpus: list[dict[str, object]], lease: bytes) -> ScriptedServer:
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
-    [(201, Verdict.OK), (409, Verdict.OK), (403, Verdict.FAIL), (503, Verdict.FAIL)],
+    [
+        (201, Verdict.OK),
+        (409, Verdict.OK),
+        (422, Verdict.OK),
+        (429, Verdict.OK),
+        (403, Verdict.FAIL),
+        (500, Verdict.FAIL),
+        (502, Verdict.FAIL),
+        (503, Verdict.FAIL),
+    ],
 )
 def test_a_dry_run_tells_what_the_token_may_do(status: int, verdict: Verdict) -> None:
     with admin([gpu(writable=True)], answer_bytes(status, {"title": "so it is"})) as server:
@@ -166,6 +175,13 @@ def test_a_wrong_token_fails() -> None:
 
     assert Verdict.FAIL is finding.verdict
     assert "token" in finding.found + finding.cure
+
+
+def test_without_a_token_the_doctor_asks_for_one() -> None:
+    with scripted({"/v1/gpus": answer_bytes(401, {"title": "Unauthorized"})}) as server:
+        (finding,) = check_admin(server.url, None)
+
+    assert "--admin.token-file" in finding.cure
 
 
 @pytest.fixture

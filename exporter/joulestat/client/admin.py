@@ -21,8 +21,9 @@ ANSWER_LIMIT_BYTES = 16 * 2**20
 _OK = range(200, 300)
 _REDIRECT = range(300, 400)
 _NO_CONTENT = 204
+_UNAUTHORIZED = 401
 _ADVICE = {
-    401: "check the token: it may be wrong or expired",
+    _UNAUTHORIZED: "check the token: it may be wrong or expired",
     403: "this token's role may not do that, or the admin API does not serve this peer",
     404: "check the GPU's UUID, and that this is the admin listener, not the public one",
 }
@@ -192,7 +193,10 @@ class AdminClient:
         finally:
             transport.close()
         if reply.status not in _OK:
-            text = f"{method} {self._target.url}{path}: {_problem(reply)}"
+            advice = _ADVICE.get(reply.status, "")
+            if reply.status == _UNAUTHORIZED and self._token is None:
+                advice = "no token was sent: give --admin.token-file"
+            text = f"{method} {self._target.url}{path}: {_problem(reply, advice)}"
             raise AdminError(text, status=reply.status)
         return reply
 
@@ -211,9 +215,8 @@ def _gpu_path(uuid: str) -> str:
     return f"/v1/gpus/{quote(uuid, safe='')}"
 
 
-def _problem(reply: Reply) -> str:
+def _problem(reply: Reply, advice: str) -> str:
     """Return what a refusal says: its status, its problem document, and what to do."""
-    advice = _ADVICE.get(reply.status, "")
     if reply.status in _REDIRECT:
         location = reply.headers.get("location", "")[:200]
         return f"{reply.status}, a redirect to {location!r}; not followed, the token stays here"

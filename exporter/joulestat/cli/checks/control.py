@@ -12,7 +12,8 @@ TTL_SECONDS = 60.0
 TIMEOUT_SECONDS = 5.0
 
 _FORBIDDEN = 403
-_UNAVAILABLE = 503
+_NOT_FOR_WANT_OF_A_ROLE = frozenset({409, 422, 429})
+"""Another holder, a limit out of range, too many writes: asked by one who may."""
 
 NO_ADMIN = fail(
     "admin API",
@@ -62,9 +63,8 @@ def _check_role(client: AdminClient, gpu: dict[str, Any]) -> Finding:
                 "the token may look, but not hold limits",
                 "make another: joulestat lease token --role operator",
             )
-        if error.status is None or error.status >= _UNAVAILABLE:
+        if error.status not in _NOT_FOR_WANT_OF_A_ROLE:
             return explained("admin role", Verdict.FAIL, str(error), "see the exporter's log")
-    # Refused for another reason, such as another holder: but not for want of a role.
     return ok("admin role", "operator: may hold limits")
 
 
