@@ -48,11 +48,19 @@ def read_config(file: Path | None, flags: dict[str, object]) -> Config:
             environment=os.environ,
             file=file,
             is_root=os.geteuid() == 0,
-            home=Path.home(),
+            home=_home(),
         )
     except ConfigError as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(USAGE_ERROR)
+
+
+def _home() -> Path:
+    """Return the home folder; ``/``, as containers have it, for a user that no one knows."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 @click.command()

@@ -80,7 +80,7 @@ ADMIN_TOKEN_FILE = Option(
 )
 ADMIN_MAX_TTL = Option(
     "admin.max-ttl",
-    kinds.duration(1, 604_800),
+    kinds.duration(5, 604_800),
     "6h",
     "Longest time that a lease may ask for.",
 )
