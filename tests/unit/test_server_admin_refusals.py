@@ -42,6 +42,14 @@ def test_an_unknown_query_parameter_is_refused(rig: AdminRig, method: str, path:
     assert (400, 250.0) == (answer.status, rig.limit_watts())
 
 
+def test_two_holders_are_not_one(rig: AdminRig) -> None:
+    rig.put(lease(250))
+
+    answer = rig.ask("DELETE", f"/v1/gpus/{rig.gpu}/lease?holder=kim&holder=optimizer")
+
+    assert (422, "holder", 250.0) == (answer.status, answer.json()["field"], rig.limit_watts())
+
+
 @pytest.mark.parametrize(
     "query", ["?after=-1", "?after=x", "?limit=0", "?limit=1001", "?limit=1_0", "?after=1e3"]
 )

@@ -104,7 +104,7 @@ class AdminDoor:
     async def delete_lease(self, request: Request) -> Response:
         """Answer ``DELETE /v1/gpus/{uuid}/lease``: 200 with the limit now, 204 without a lease."""
         device_uuid = _device_uuid(request)
-        holder = request.query_params.get("holder")
+        holder = _one(request, "holder")
         principal = principal_of(request)
         revert = await run_in_threadpool(
             lambda: self._governor.release(device_uuid, principal=principal.name, holder=holder)
