@@ -61,6 +61,30 @@ def test_a_phase_change_is_pushed_when_it_happens(desk: Desk) -> None:
     assert desk.clock.monotonic_ns() == desk.pushes[-1]["at_ns"]
 
 
+def test_a_phase_change_in_the_middle_of_a_turn_is_not_overtaken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.outbox.turn()
+    looks = []
+
+    def now_ns() -> int:
+        looks.append(desk.tally.waiting())
+        if len(looks) == 2:  # the turn has seen that no change of phase waits
+            desk.tally.change_phase(Phase.EVAL)
+            desk.tally.step(1, 0)
+        return desk.clock.monotonic_ns()
+
+    monkeypatch.setattr(desk.outbox, "_now_ns", now_ns)
+    desk.wait_and_turn(1)
+    desk.wait_and_turn(1)
+
+    assert [None, None] == looks[:2]
+    assert [{}, {"eval": 1}] == [
+        {phase: counts["steps"] for phase, counts in push["totals"].items()}
+        for push in desk.pushes[1:]
+    ]
+
+
 def test_many_phase_changes_leave_in_bursts_a_tenth_of_a_second_apart(desk: Desk) -> None:
     desk.outbox.turn()
     requests = len(desk.pushes)

@@ -213,7 +213,7 @@ class Outbox:
             self.alive = False
         latest = asked or self._now_ns() >= self._due_ns
         if self.alive and sent and latest and not self._tally.final:
-            sent = self._deliver(self._tally.latest())
+            sent = self._deliver(self._tally.waiting_or_latest())
         return sent
 
     def _deliver(self, boundary: Boundary) -> bool:

@@ -152,6 +152,15 @@ class Tally:
         with self.lock:
             return self._boundary(self._last_step_ns or self._now_ns())
 
+    def waiting_or_latest(self) -> Boundary:
+        """Return the oldest boundary that waits, else one with the counts as of now.
+
+        In one step: a later boundary that overtook a change of phase would stand for it too, and
+        the steps that lie between them would be the wrong phase's.
+        """
+        with self.lock:
+            return self._waiting[0] if self._waiting else self.latest()
+
     def _enqueue(self, at_ns: int) -> None:
         if len(self._waiting) >= WAITING_LIMIT:
             self._waiting.popleft()
