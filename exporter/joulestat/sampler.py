@@ -57,6 +57,7 @@ class Sampler:
         ledger: Ledger,
         meters: Mapping[str, Meter],
         store: DocumentStore,
+        unsaved: Mapping[str, str | None],
         clock: Clock,
         interval_ns: int,
         controls: Callable[[], Mapping[str, PowerControl]],
@@ -69,6 +70,7 @@ class Sampler:
             ledger: Restored from ``store``.
             meters: One per device, restored from ``store``.
             store: Where both are written.
+            unsaved: Documents to be written together with those of the first tick.
             clock: The time.
             interval_ns: From tick to tick.
             controls: Leases and writability by device UUID; must not block.
@@ -78,6 +80,7 @@ class Sampler:
         self._ledger = ledger
         self._meters = dict(meters)
         self._store = store
+        self._unsaved = dict(unsaved)
         self._clock = clock
         self._stale_ns = max(FRESH_NS, 3 * interval_ns)
         self._controls = controls
@@ -131,14 +134,19 @@ class Sampler:
             return False
         return self._clock.monotonic_ns() - snapshot.at_ns < 5 * self._stale_ns
 
-    def tick(self) -> None:
-        """Do one heartbeat. Never raises for a driver's or a disk's failure."""
+    def tick(self, *, last: bool = False) -> None:
+        """Do one heartbeat. Never raises for a driver's or a disk's failure.
+
+        Args:
+            last: Write everything down, as no other tick will. Else that is done once a second,
+                and when a run changed.
+        """
         began_ns = self._clock.monotonic_ns()
         wall_seconds = self._clock.wall_seconds()
         # Taken before the readings: a lease that ends meanwhile must not look as if its limit
         # had been in force without it.
         controls = self._controls()
-        beat = began_ns >= self._next_beat_ns
+        beat = last or began_ns >= self._next_beat_ns
         with self._lock:
             for device in self._devices:
                 self._take_readings(device.uuid)
@@ -182,7 +190,7 @@ class Sampler:
                     )
 
     def _documents(self) -> dict[str, str | None]:
-        documents = changed_documents(self._ledger)
+        documents = self._unsaved | changed_documents(self._ledger)
         for uuid, meter in self._meters.items():
             record, state = meter.record, meter.state
             if record is not None and state is not None:
@@ -199,10 +207,13 @@ class Sampler:
             if not self._save_failing:
                 log.warning("event=state_save_failed error=%r", str(error))
             self._save_failing = True
+            # Half of them later would be worse: a device's account without the run it credited.
+            self._unsaved = dict(documents)
             key = ("", "save_state", "StateError")
             self._errors[key] = self._errors.get(key, 0) + 1
         else:
             self._save_failing = False
+            self._unsaved = {}
 
     def _snapshot_of(
         self,

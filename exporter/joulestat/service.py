@@ -36,6 +36,7 @@ from joulestat.server.app import admin_app, public_app
 from joulestat.server.connection import BoundedConnection
 from joulestat.server.token_file import TokenFile
 
+IDENTITY = "identity"
 EXPIRY_INTERVAL_SECONDS = 0.25
 UNIX_PUSH_MODE = 0o666
 """Whoever trains on this host may push; a push changes nothing but counters."""
@@ -52,20 +53,24 @@ class Memory:
         documents: By key.
         same_boot: Whether it was of this boot, so that its times and counters go on.
         instance: Identity of the memory.
+        identity: The document that says so, for the next process of this boot. To be written
+            only together with all others as this boot continues them: alone, it would make the
+            next process take times and registers of an earlier boot for those of this one.
     """
 
     documents: dict[str, str]
     same_boot: bool
     instance: str
+    identity: dict[str, str | None]
 
     @classmethod
     def load(cls, store: DocumentStore, boot_id: str) -> "Memory":
         """Read the memory; an empty store gets a new identity."""
         documents = store.load()
-        identity = json.loads(documents.pop("identity", "{}"))
-        instance = identity.get("instance") or uuid.uuid4().hex
-        store.save({"identity": json.dumps({"instance": instance, "boot_id": boot_id})})
-        return cls(documents, identity.get("boot_id") == boot_id, instance)
+        earlier = json.loads(documents.pop(IDENTITY, "{}"))
+        instance = earlier.get("instance") or uuid.uuid4().hex
+        identity = json.dumps({"instance": instance, "boot_id": boot_id})
+        return cls(documents, earlier.get("boot_id") == boot_id, instance, {IDENTITY: identity})
 
 
 class Service:
@@ -118,7 +123,7 @@ class Service:
             reader.ask_to_stop()
         self._heartbeat.ask_to_stop()
         if self._heartbeat.join(2.0):
-            self._sampler.tick()
+            self._sampler.tick(last=True)
         readers_ended = [reader.join(0.5) for reader in self._readers]
         if not all(readers_ended):
             log.warning("event=driver_hangs_at_stop readers=%d", readers_ended.count(False))
@@ -144,6 +149,7 @@ class Service:
             ledger=self._build_ledger(memory),
             meters={device.uuid: _meter(memory, device.uuid) for device in devices},
             store=store,
+            unsaved=memory.identity,
             clock=clock,
             interval_ns=seconds_to_ns(config.sampling.interval_seconds),
             controls=self._governor.controls,
