@@ -12,6 +12,7 @@ import pytest
 
 from fakes.host import BASELINE_WATTS, GPU, Host
 from fakes.limiter import Crash
+from joulestat.domain.errors import ControlReadOnly
 from joulestat.domain.limit import RevertOutcome
 
 
@@ -216,3 +217,16 @@ def test_a_lease_of_a_card_that_is_away_waits_in_the_journal(host: Host) -> None
     host.cards[GPU] = card
     host.start()
     assert_clean(host)
+
+
+def test_leases_that_cannot_be_read_at_the_start_let_none_be_granted(host: Host) -> None:
+    with closing(sqlite3.connect(host.state / "leases.db")) as other:
+        other.execute("DROP TABLE leases")
+
+    assert {} == host.governor.recover()
+
+    # Where a lease of before is in force, its limit would be taken for the baseline.
+    assert "cannot be read" in (host.governor.read_only_reason or "")
+    with pytest.raises(ControlReadOnly, match="cannot be read"):
+        host.grant(200.0)
+    assert [] == host.card.written

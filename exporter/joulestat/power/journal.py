@@ -78,7 +78,8 @@ class Journal:
         """Return every lease that is recorded; none where the journal is read-only.
 
         Raises:
-            StateError: The file cannot be read.
+            StateError: The file cannot be read. The journal is read-only from then on: a lease
+                that nobody knows of would be overwritten, and its baseline with it.
         """
         with self._lock:
             database = self._database
@@ -87,7 +88,8 @@ class Journal:
             try:
                 rows = database.execute("SELECT body FROM leases ORDER BY device_uuid").fetchall()
             except sqlite3.Error as error:
-                raise StateError(f"cannot read {self._path}: {error}") from error
+                self.read_only_reason = f"the leases in {self._path} cannot be read: {error}"
+                raise StateError(self.read_only_reason) from error
             return [record_from(body) for (body,) in rows]
 
     def put(self, record: LeaseRecord, answer: Answer | None = None) -> None:
@@ -196,8 +198,9 @@ class Journal:
 
 def _look_after(aside: Path, how: str) -> str:
     return (
-        f"the journal {aside} {how}; compare the GPUs' power limits with it, then move it "
-        "somewhere else and restart"
+        f"the journal {aside} {how}; where a GPU still stands at the asked_watts of its last "
+        "grant in the audit log, put the baseline_watts of that grant back (nvidia-smi -i UUID "
+        "-pl WATTS); then move the journal somewhere else and restart"
     )
 
 
