@@ -1,5 +1,6 @@
 """Leases by hand, as an operator types them."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def test_a_limit_is_held_listed_and_released(operator: Operator) -> None:
     held = operator.types("set", operator.gpu, "--watts", "180", "--ttl", "60", "--holder", "kim")
     assert held.exit_code == 0, held.output
     assert operator.limit_watts() == 180
+    ends_seconds = float(held.output.rpartition("lease.expires_timestamp_seconds=")[2])
+    assert abs(ends_seconds - (time.time() + 60)) < 10
 
     listed = operator.types("list").output
     assert operator.gpu in listed
@@ -85,6 +88,8 @@ def test_revert_all_puts_every_limit_back(operator: Operator) -> None:
     reverted = operator.types("revert-all")
 
     assert reverted.exit_code == 0, reverted.output
+    assert f"{operator.gpu}: the limit from before is back, now at 300 W\n" in reverted.output
+    assert ": there was no lease\n" in reverted.output
     assert operator.limit_watts() == 300
 
 

@@ -19,6 +19,13 @@ from joulestat.server.token_file import add_token
 FAILURE = 1
 NEEDED_COLUMNS = 132
 
+_ENDS = {
+    "restored": "the limit from before is back",
+    "foreign": "somebody else changed the limit meanwhile; it was left alone",
+    "none": "there was no lease",
+}
+"""What became of a lease -> how to say it."""
+
 
 @click.group()
 def lease() -> None:
@@ -120,9 +127,11 @@ def release_lease(
 @_reach
 def revert_all(admin_url: str, token_file: Path | None) -> None:
     """End every lease; every limit from before comes back."""
-    answer = _answered(_client(admin_url, token_file).revert_all)
-    for key, value in _flat(answer):
-        click.echo(f"{key}: {_text(value)}")
+    answer: Mapping[str, Any] = _answered(_client(admin_url, token_file).revert_all)
+    for end in answer.get("gpus", ()):
+        limit = end.get("power_limit_watts")
+        now = "" if limit is None else f", now at {_watts(limit)}"
+        click.echo(f"{_text(end.get('gpu_uuid'))}: {_ENDS.get(end.get('outcome'), '-')}{now}")
 
 
 @lease.command("token")
@@ -165,7 +174,8 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # Ten digits hold a Unix time in full.
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _watts(value: float | None) -> str:
