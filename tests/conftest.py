@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ UNPACKED = CHECKOUT / ".cache" / "prometheus" / "usr" / "bin"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put the Prometheus that `make prometheus` unpacked behind the user's own."""
+    """Make this process one that tests can start others from.
+
+    The Prometheus that `make prometheus` unpacked comes behind the user's own. Ctrl-C is heeded:
+    `make test &` in a script ignores it, and so would every process that a test starts and ends.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if UNPACKED.is_dir():
         os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{UNPACKED}"
 
