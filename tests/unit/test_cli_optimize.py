@@ -35,7 +35,10 @@ def run(*arguments: str) -> Any:
         (("--run", "a", "--objective", "cost", "--eta", "2"), "from 0 (time alone)"),
         (("--run", "a", "--at", "yesterday"), "2026-11-23T14:00:00Z"),
         (("--run", "a", "--at", "2026-11-23T14:00:00"), "has no time zone"),
+        (("--run", "a", "--at", "2026-11-23"), "write 2026-11-23T00:00:00Z"),
         (("--run", "a", "--window", "5 minutes"), "such as 90s"),
+        (("--run", "a", "--watch", "99999999w"), "100 years at most"),
+        (("--run", "a", "--prometheus.header", "X-Scope-OrgID:é"), "not plain ASCII"),
         (("--run", "a", "--watch", "0s"), "longer than nothing"),
         (("--run", "a", "--prometheus.user", "kim"), "go together"),
         (("--run", "a", "--keep-lease"), "--keep-lease is for"),
@@ -59,6 +62,13 @@ def test_an_unreachable_prometheus_is_one_clear_line() -> None:
     assert "" == result.stdout
     assert 1 == len(result.stderr.splitlines())
     assert "Prometheus at http://127.0.0.1:9 gave no answer" in result.stderr
+
+
+def test_a_host_that_cannot_be_one_is_one_clear_line() -> None:
+    result = CliRunner().invoke(optimize, ["--prometheus.url", "http://a..b", "--run", "a"])
+
+    assert 1 == result.exit_code
+    assert "Prometheus at http://a..b gave no answer" in result.stderr
 
 
 def test_a_secret_file_must_hold_one_secret(tmp_path: Any) -> None:

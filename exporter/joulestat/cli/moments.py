@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 import click
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+LONGEST_SECONDS = 100 * 365 * 86_400.0
+"""What lies far beyond it, no timer of the system can be set to."""
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
@@ -27,8 +30,8 @@ class Duration(click.ParamType[float]):
             seconds = sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _PART.findall(text))
         else:
             self.fail(f"{text!r} is not a duration such as 90s, 15m, 1h30m or 7d", param, ctx)
-        if seconds <= 0:
-            self.fail(f"{text!r} must be longer than nothing", param, ctx)
+        if not 0 < seconds <= LONGEST_SECONDS:
+            self.fail(f"{text!r} must be longer than nothing, 100 years at most", param, ctx)
         return seconds
 
 
@@ -56,5 +59,5 @@ class Moment(click.ParamType[float]):
                 f"{text!r} is not a time such as 2026-11-23T14:00:00Z or 1795442400", param, ctx
             )
         if moment.tzinfo is None:
-            self.fail(f"{text!r} has no time zone; write {text}Z for UTC", param, ctx)
+            self.fail(f"{text!r} has no time zone; write {moment.isoformat()}Z for UTC", param, ctx)
         return moment.astimezone(UTC).timestamp()

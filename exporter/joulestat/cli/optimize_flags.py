@@ -107,9 +107,7 @@ class Flags:
             self.prometheus_url,
             bearer_token=None if token_file is None else secret_in(token_file),
             basic_auth=basic_auth,
-            headers=dict(
-                _pair(text, ":", "--prometheus.header") for text in self.prometheus_headers
-            ),
+            headers=dict(_header(text) for text in self.prometheus_headers),
             timeout_seconds=self.prometheus_timeout,
         )
 
@@ -134,6 +132,12 @@ class Flags:
 
 def _typed(ctx: click.Context, parameter: str) -> bool:
     return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def _header(text: str) -> tuple[str, str]:
+    if not (text.isascii() and text.isprintable()):
+        raise click.BadParameter(f"{text!r} is not plain ASCII", param_hint="--prometheus.header")
+    return _pair(text, ":", "--prometheus.header")
 
 
 def _pair(text: str, separator: str, option: str) -> tuple[str, str]:

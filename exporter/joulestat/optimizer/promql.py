@@ -179,7 +179,7 @@ class PrometheusClient:
         form = {**form, **WHOLE_AND_RAW, "timeout": self._timeout}
         try:
             response = self._http.post(f"{self._base_url}/api/v1/{endpoint}", data=form)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, UnicodeError) as error:  # no name of a host
             raise HistoryError(
                 f"Prometheus at {self.place} gave no answer ({error or type(error).__name__}); "
                 "check the URL and that it runs"
