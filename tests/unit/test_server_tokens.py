@@ -151,6 +151,11 @@ def test_a_file_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:
             load_tokens(path)
 
 
+def test_who_has_no_file_yet_is_told_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="joulestat lease token"):
+        load_tokens(tmp_path / "missing")
+
+
 def test_a_link_to_a_mounted_secret_is_followed(tmp_path: Path) -> None:
     link = tmp_path / "tokens.yaml"
     link.symlink_to(written(tmp_path / "real", tokens_text(), 0o400))

@@ -161,6 +161,10 @@ def _load(path: Path) -> tuple[TokenTable, Hashable]:
                     f"token file {path} has mode {mode:04o}, so others can use it; chmod 600 {path}"
                 )
             text = file.read()
+    except FileNotFoundError as error:
+        raise StateError(
+            f"token file {path} is not there; 'joulestat lease token' makes one"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise StateError(f"token file {path} cannot be read: {error}") from error
     return parse_tokens(text, str(path)), _stamp(status)
