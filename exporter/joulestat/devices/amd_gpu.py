@@ -1,0 +1,160 @@
+"""One AMD GPU: each value asked of the first source that has it, all of them made a reading."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from joulestat.devices.amd_energy import Accumulator
+from joulestat.devices.amd_source import (
+    GONE,
+    NOT_OFFERED,
+    Caps,
+    CapWriter,
+    Offer,
+    Quantity,
+    Register,
+)
+from joulestat.domain.clock import Clock
+from joulestat.domain.device import CallError, Details, Device, PowerLimits, Reading
+from joulestat.domain.errors import DeviceError
+
+Offers = Mapping[Quantity, Sequence[Offer]]
+"""Per quantity, who can be asked, best first."""
+
+_WATCHED = (Quantity.ENERGY, Quantity.POWER, Quantity.CAPS)
+"""What makes up the numbers that people rely on: whose they are is logged."""
+
+
+class AmdGpu:
+    """Reads one GPU; keeps its slow values, and the wraps of its accumulator.
+
+    The same object goes on when the library is opened anew: who holds it, or its limiter,
+    then asks through the new handles.
+
+    Attributes:
+        device: Which GPU.
+        writers: What can set its cap, best first.
+        is_gone: Whether the last round found the card or the driver behind it gone.
+    """
+
+    def __init__(
+        self, device: Device, offers: Offers, writers: Sequence[CapWriter], clock: Clock
+    ) -> None:
+        self._clock = clock
+        self._accumulator = Accumulator()
+        self._details = Details()
+        self._errors: list[CallError] = []
+        self.is_gone = False
+        self.take(device, offers, writers)
+
+    def take(self, device: Device, offers: Offers, writers: Sequence[CapWriter]) -> None:
+        """Go on with these sources: those of an opening."""
+        self._unsupported: set[tuple[Quantity, str]] = set()
+        self._offers = offers
+        self.writers = writers
+        self.device = device
+
+    def sources(self) -> tuple[str, ...]:
+        """Ask once, and return whose energy, power and limits this GPU's readings are.
+
+        ``none`` where no source has any, the error's name where asking failed.
+        """
+        return tuple(self._source(quantity) for quantity in _WATCHED)
+
+    def caps(self) -> Caps:
+        """Return the caps as they are now. Any thread.
+
+        Raises:
+            DeviceError: No source answered; NOT_SUPPORTED where none offers them.
+        """
+        for offer in self._offers.get(Quantity.CAPS, ()):
+            try:
+                caps: Caps | None = offer.ask()
+            except DeviceError as error:
+                if error.error not in NOT_OFFERED:
+                    raise
+                continue
+            if caps is not None:
+                return caps
+        message = f"GPU {self.device.index} tells no power cap"
+        raise DeviceError(message, call="amdsmi_get_power_cap_info", error="NOT_SUPPORTED")
+
+    def read(self, *, details: bool) -> Reading:
+        """Read energy, power and limits; with ``details`` all the rest.
+
+        Never raises for what a library answers. One thread at a time.
+        """
+        self._errors = []
+        self.is_gone = False
+        if details:
+            self._unsupported.clear()  # support comes and goes with the driver
+        before_ns = self._clock.monotonic_ns()
+        register: Register | None = self._ask(Quantity.ENERGY)
+        # The middle of the call halves the error where the driver is slow to answer.
+        at_ns = (before_ns + self._clock.monotonic_ns()) // 2
+        power_watts: float | None = self._ask(Quantity.POWER)
+        caps: Caps | None = self._ask(Quantity.CAPS)
+        if details:
+            self._read_details()
+        highest_watts = caps.max_watts if caps else None
+        return Reading(
+            at_ns=at_ns,
+            energy_counter_uj=(
+                self._accumulator.energy_uj(register, at_ns, highest_watts) if register else None
+            ),
+            power_watts=power_watts,
+            limits=_limits(caps),
+            details=self._details,
+            errors=tuple(self._errors),
+        )
+
+    def _read_details(self) -> None:
+        used_bytes, size_bytes = self._ask(Quantity.MEMORY) or (None, None)
+        self._details = Details(
+            throttle_reasons=self._ask(Quantity.THROTTLE),
+            utilization_ratio=self._ask(Quantity.UTILIZATION),
+            temperature_celsius=self._ask(Quantity.TEMPERATURE),
+            sm_clock_hertz=self._ask(Quantity.CLOCK),
+            memory_used_bytes=used_bytes,
+            memory_size_bytes=size_bytes,
+        )
+
+    def _ask(self, quantity: Quantity) -> Any:
+        """Return the answer of the first source that has one.
+
+        None where none has, and where asking failed, which is then listed: a failure of the
+        best source is told, not papered over by the next one's other number. After an error
+        that says the card is gone the rest of the round goes unasked.
+        """
+        for offer in self._offers.get(quantity, ()):
+            if self.is_gone or (quantity, offer.source) in self._unsupported:
+                continue
+            try:
+                answer = offer.ask()
+            except DeviceError as error:
+                if error.error in NOT_OFFERED:
+                    self._unsupported.add((quantity, offer.source))
+                    continue
+                self.is_gone = error.error in GONE
+                self._errors.append(CallError(error.call, error.error))
+                return None
+            if answer is not None:
+                return answer
+        return None
+
+    def _source(self, quantity: Quantity) -> str:
+        for offer in self._offers.get(quantity, ()):
+            try:
+                if offer.ask() is not None:
+                    return offer.source
+            except DeviceError as error:
+                if error.error not in NOT_OFFERED:
+                    return error.error
+        return "none"
+
+
+def _limits(caps: Caps | None) -> PowerLimits:
+    """Return the limits; AMD does not tell the enforced one from the set one."""
+    if caps is None:
+        return PowerLimits()
+    low_watts, high_watts = caps.range_watts or (None, None)
+    return PowerLimits(caps.set_watts, None, caps.default_watts, low_watts, high_watts)
