@@ -45,20 +45,37 @@ def test_one_low_reading_is_held_and_the_next_good_one_continues() -> None:
     assert meter.state.anomalies[Anomaly.RESET] == 0
 
 
-def test_the_energy_is_not_known_at_a_held_reading() -> None:
-    meter = metered(reading(1, 1_000))
+def test_the_energy_is_not_known_at_a_held_reading_without_power() -> None:
+    meter = metered(reading(1, 1_000, None))
 
-    assert not meter.observe(reading(2, 0))
-    assert meter.observe(reading(3, 1_500))
+    assert not meter.observe(reading(2, 0, None))
+    assert meter.observe(reading(3, 1_500, None))
 
 
-def test_three_low_readings_that_agree_are_a_reset_and_nothing_is_credited_across_it() -> None:
+def test_three_low_readings_that_agree_are_a_reset_and_power_bridges_it() -> None:
     meter = metered(reading(1, 5_000), reading(2, 0), reading(3, 250), reading(4, 500))
 
-    # 500 J were counted at the new base; what was drawn between 5000 and the reset is unknown.
-    assert total_joules(meter) == 5_500
+    assert total_joules(meter) == 5_000 + 3 * 250
     assert meter.state is not None
     assert meter.state.anomalies[Anomaly.RESET] == 1
+
+
+def test_without_power_nothing_is_credited_across_a_reset() -> None:
+    meter = metered(
+        *(reading(second, joules, None) for second, joules in enumerate((5_000, 0, 250, 500, 750)))
+    )
+
+    # Counted from the third look at the new base on; what lies before is unknown.
+    assert total_joules(meter) == 5_250
+
+
+def test_a_register_that_only_stands_at_another_value_is_not_reset() -> None:
+    meter = metered(*(reading(second, 5_000 * (second == 0)) for second in range(9)))
+    meter.observe(reading(9, 5_000 + 9 * 250))
+
+    assert total_joules(meter) == 5_000 + 9 * 250
+    assert meter.state is not None
+    assert meter.state.anomalies[Anomaly.RESET] == 0
 
 
 def test_low_readings_that_disagree_are_no_reset() -> None:
@@ -111,6 +128,39 @@ def test_a_register_that_stands_still_while_power_is_drawn_is_counted_once() -> 
 
     assert meter.state is not None
     assert meter.state.anomalies[Anomaly.FROZEN] == 1
+
+
+def test_a_frozen_register_is_bridged_by_power_and_then_replaced() -> None:
+    meter = metered(*(reading(second, 5_000) for second in range(1, 120)))
+
+    assert total_joules(meter) == 5_000 + 118 * 250
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.INTEGRATED_POWER
+    assert meter.state.remembered
+
+
+def test_a_register_that_counts_ten_times_too_much_is_replaced_by_power() -> None:
+    limits = PowerLimits(max_watts=700.0)
+    readings = [
+        Reading(s * NS_PER_SECOND, s * 1_000 * UJ_PER_JOULE, 100.0, limits) for s in range(1, 200)
+    ]
+    meter = metered(*readings)
+
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.INTEGRATED_POWER
+    assert meter.state.anomalies[Anomaly.JUMP] == 1
+    # The start-up check found out after ten seconds; from then on it is what is really drawn.
+    assert total_joules(meter) == 1_000 + 9 * 1_000 + 189 * 100
+
+
+def test_a_register_that_comes_right_is_believed_again() -> None:
+    wrong = [reading(second, 5_000) for second in range(1, 60)]
+    right = [reading(second, 5_000 + (second - 60) * 250) for second in range(60, 320)]
+    meter = metered(*wrong, *right)
+
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.HARDWARE_COUNTER
+    assert total_joules(meter) == 5_000 + 318 * 250
 
 
 def test_an_idle_register_is_not_frozen() -> None:

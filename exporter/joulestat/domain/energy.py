@@ -31,6 +31,8 @@ class MeterState:
         integrated_uj: Own integral of power over the time seen, None without power readings.
         source: What ``total_uj`` is made of.
         anomalies: How often a reading was not believed, by reason; every reason is present.
+        remembered: Whether ``total_uj`` rests on what only this process knows, not the register:
+            it must be on disk before it is shown.
     """
 
     at_ns: int
@@ -38,3 +40,4 @@ class MeterState:
     integrated_uj: int | None
     source: EnergySource
     anomalies: Mapping[Anomaly, int]
+    remembered: bool = False

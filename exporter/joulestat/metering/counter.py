@@ -11,7 +11,8 @@ from joulestat.domain.energy import Anomaly
 from joulestat.domain.units import NS_PER_SECOND, power_to_uj
 
 CONFIRMATIONS = 3
-"""Readings that must agree on a new base: registers have been seen to drop to zero for one."""
+"""Readings that must agree on a new base: registers have been seen to drop to zero for one. And
+they must have counted on it: one that only stands at another value is broken, not reset."""
 
 DRAW_FACTOR = 2
 """A GPU overshoots its limit for milliseconds; twice the highest limit is beyond any of them."""
@@ -66,33 +67,34 @@ class EnergyRegister:
         if self._raw_uj is None:
             self._believe(raw_uj, at_ns)
             return 0, ()
-        bound_watts = DRAW_FACTOR * (max_watts or FALLBACK_MAX_WATTS)
-        if _possible(self._raw_uj, self._at_ns, raw_uj, at_ns, bound_watts):
+        bound = bound_watts(max_watts)
+        if _possible(self._raw_uj, self._at_ns, raw_uj, at_ns, bound):
             increment_uj = raw_uj - self._raw_uj
             self._believe(raw_uj, at_ns)
             return increment_uj, ()
-        return self._hold(raw_uj, at_ns, bound_watts)
+        return self._hold(raw_uj, at_ns, bound)
 
     def _hold(
-        self, raw_uj: int, at_ns: int, bound_watts: float
+        self, raw_uj: int, at_ns: int, bound: float
     ) -> tuple[int | None, tuple[Anomaly, ...]]:
         """Keep a strange value as a candidate for a new base; accept it when confirmed."""
         fell = raw_uj < (self._raw_uj or 0)
         if self._candidates:
             last_raw_uj, last_at_ns = self._candidates[-1]
-            if not _possible(last_raw_uj, last_at_ns, raw_uj, at_ns, bound_watts):
+            if not _possible(last_raw_uj, last_at_ns, raw_uj, at_ns, bound):
                 self._candidates.clear()
         found: tuple[Anomaly, ...] = ()
         if not self._candidates:
             found = (Anomaly.BACKWARDS if fell else Anomaly.JUMP,)
         self._candidates.append((raw_uj, at_ns))
-        if len(self._candidates) < CONFIRMATIONS:
+        counted_uj = raw_uj - self._candidates[0][0]
+        if len(self._candidates) < CONFIRMATIONS or counted_uj == 0:
+            del self._candidates[CONFIRMATIONS:]
             return None, found
-        # Nothing is credited across the step itself; what the register counted since it has been
-        # at its new base is energy like any other.
-        increment_uj = raw_uj - self._candidates[0][0]
+        # Nothing is known of the step itself, only what was counted since the first look at the
+        # new base.
         self._believe(raw_uj, at_ns)
-        return increment_uj, (*found, Anomaly.RESET)
+        return counted_uj, (*found, Anomaly.RESET)
 
     def _believe(self, raw_uj: int, at_ns: int) -> None:
         self._raw_uj = raw_uj
@@ -100,7 +102,12 @@ class EnergyRegister:
         self._candidates.clear()
 
 
-def _possible(from_uj: int, from_ns: int, to_uj: int, to_ns: int, bound_watts: float) -> bool:
-    """Tell whether a device below ``bound_watts`` can have taken the register from a to b."""
-    ceiling_uj = power_to_uj(bound_watts, max(0, to_ns - from_ns) + REGISTER_PERIOD_NS)
+def bound_watts(max_watts: float | None) -> float:
+    """Return the power that no reading of a card with this highest limit can exceed, W."""
+    return DRAW_FACTOR * (max_watts or FALLBACK_MAX_WATTS)
+
+
+def _possible(from_uj: int, from_ns: int, to_uj: int, to_ns: int, bound: float) -> bool:
+    """Tell whether a device below ``bound`` watts can have taken the register from a to b."""
+    ceiling_uj = power_to_uj(bound, max(0, to_ns - from_ns) + REGISTER_PERIOD_NS)
     return 0 <= to_uj - from_uj <= ceiling_uj

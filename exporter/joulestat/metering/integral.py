@@ -29,20 +29,24 @@ class PowerIntegral:
         """Energy so far, in whole uJ, rounded down; never falls."""
         return self._total_half_pj // _HALF_PJ_PER_UJ
 
-    def add(self, at_ns: int, power_watts: float) -> None:
+    def add(self, at_ns: int, power_watts: float) -> int | None:
         """Take one sample.
 
         Args:
             at_ns: CLOCK_MONOTONIC; a sample not later than the last one is ignored.
             power_watts: Power draw, W; a negative one is no reading and is ignored.
+
+        Returns:
+            What this sample added, uJ; None where nothing is known of the time before it.
         """
         if power_watts < 0:
-            return
+            return None
         power_mw = round(power_watts * 1_000)
-        if self._last is not None:
-            last_ns, last_mw = self._last
-            if at_ns <= last_ns:
-                return
-            if at_ns - last_ns <= MAX_GAP_NS:
-                self._total_half_pj += (last_mw + power_mw) * (at_ns - last_ns)
+        last, before_uj = self._last, self.total_uj
+        if last is not None and at_ns <= last[0]:
+            return None
         self._last = (at_ns, power_mw)
+        if last is None or at_ns - last[0] > MAX_GAP_NS:
+            return None
+        self._total_half_pj += (last[1] + power_mw) * (at_ns - last[0])
+        return self.total_uj - before_uj

@@ -1,4 +1,10 @@
-"""One device's energy: the register where there is a good one, else the integral of power."""
+"""One device's energy: its register, bridged by the integral of power where it cannot be believed.
+
+The meter *follows* the register while that is plausible and moves. While it is not (a glitch, a
+reset that is not confirmed yet, a call that fails, a register that stands still, or one that is
+far off for good), the meter *bridges*: it goes on from where it last followed by what power adds
+up to. So a bad register costs no energy, and a good one is not made worse by a power sensor.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,24 +12,48 @@ from types import MappingProxyType
 
 from joulestat.domain.device import Reading
 from joulestat.domain.energy import Anomaly, EnergySource, MeterState
-from joulestat.domain.units import NS_PER_SECOND
-from joulestat.metering.counter import CounterRecord, EnergyRegister
+from joulestat.domain.units import NS_PER_SECOND, power_to_uj
+from joulestat.metering.comparison import Comparison
+from joulestat.metering.counter import (
+    REGISTER_PERIOD_NS,
+    CounterRecord,
+    EnergyRegister,
+    bound_watts,
+)
 from joulestat.metering.integral import PowerIntegral
 
-FROZEN_AFTER_NS = 30 * NS_PER_SECOND
-"""A register that stands still this long while the card draws power is called frozen."""
+STILL_NS = 2 * NS_PER_SECOND
+"""A register that stands still this long while the card draws power is frozen: usual ones move
+every 20 to 100 ms."""
 
-FROZEN_ENERGY_UJ = 100_000_000
-"""... if the card took at least 100 J meanwhile: an idle card may draw next to nothing."""
+STILL_UJ = 40_000_000
+"""... if the card took at least 40 J meanwhile,"""
+
+STILL_WATTS = 5.0
+"""... at no less than this: a card asleep may draw next to nothing."""
+
+TRUSTED_SHARE = 4
+"""After a bridge the register is believed if it differs by less than a quarter of the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeterRecord:
-    """What must survive a restart of the exporter."""
+    """What must survive a restart of the exporter.
+
+    Attributes:
+        total_uj: The energy total.
+        target_uj: What the total would be by the register alone; None without a register.
+        counter: The register's own record; None without a register.
+        integral_half_pj: The integral's record; None without power readings.
+        far_off: Whether the register was found to be far off.
+        anomalies: Counts by reason.
+    """
 
     total_uj: int
+    target_uj: int | None
     counter: CounterRecord | None
     integral_half_pj: int | None
+    far_off: bool
     anomalies: dict[Anomaly, int]
 
     def to_document(self) -> str:
@@ -36,13 +66,13 @@ class MeterRecord:
         document = json.loads(text)
         counter = document["counter"]
         if counter is not None:
-            counter = (
-                CounterRecord(counter["raw_uj"], counter["at_ns"])
-                if same_boot
-                else CounterRecord(None, 0)
-            )
-        anomalies = {Anomaly(name): count for name, count in document["anomalies"].items()}
-        return cls(document["total_uj"], counter, document["integral_half_pj"], anomalies)
+            document["counter"] = CounterRecord(**counter) if same_boot else CounterRecord(None, 0)
+            if not same_boot:
+                document["target_uj"] = document["total_uj"]
+        document["anomalies"] = {
+            Anomaly(name): count for name, count in document["anomalies"].items()
+        }
+        return cls(**document)
 
 
 class Meter:
@@ -50,16 +80,19 @@ class Meter:
 
     def __init__(self, record: MeterRecord | None = None) -> None:
         self._total_uj = record.total_uj if record else None
-        has_register = record is not None and record.counter is not None
-        self._register = EnergyRegister(record.counter) if record and has_register else None
-        has_integral = record is not None and record.integral_half_pj is not None
-        self._integral = (
-            PowerIntegral(record.integral_half_pj or 0) if record and has_integral else None
-        )
+        self._target_uj = record.target_uj if record else None
+        self._register = EnergyRegister(record.counter) if record and record.counter else None
+        half_pj = record.integral_half_pj if record else None
+        self._integral = None if half_pj is None else PowerIntegral(half_pj)
+        self._comparison = Comparison(far_off=record.far_off if record else False)
         self._anomalies = dict.fromkeys(Anomaly, 0) | (record.anomalies if record else {})
         self._at_ns = record.counter.at_ns if record and record.counter else 0
-        self._frozen_since: tuple[int, int, int] | None = None
-        self._frozen = False
+        self._seen_ns = self._at_ns or None
+        self._bridging = False
+        # Where the meter last followed a register that moved: total and integral there, and when.
+        self._left_uj = max(self._total_uj or 0, self._target_uj or 0)
+        self._left_integral_uj = self._integral.total_uj if self._integral else 0
+        self._left_ns = self._at_ns
 
     @property
     def record(self) -> MeterRecord | None:
@@ -68,24 +101,26 @@ class Meter:
             return None
         return MeterRecord(
             total_uj=self._total_uj,
+            target_uj=self._target_uj,
             counter=self._register.record if self._register else None,
             integral_half_pj=self._integral.record if self._integral else None,
+            far_off=self._comparison.far_off,
             anomalies=dict(self._anomalies),
         )
 
     @property
     def state(self) -> MeterState | None:
-        """The energy as of the last believed reading, None before the first usable one."""
+        """The energy as of the last usable reading, None before the first."""
         if self._total_uj is None:
             return None
+        integrated = self._register is None or self._comparison.far_off
         return MeterState(
             at_ns=self._at_ns,
             total_uj=self._total_uj,
             integrated_uj=self._integral.total_uj if self._integral else None,
-            source=(
-                EnergySource.HARDWARE_COUNTER if self._register else EnergySource.INTEGRATED_POWER
-            ),
+            source=(EnergySource.INTEGRATED_POWER if integrated else EnergySource.HARDWARE_COUNTER),
             anomalies=MappingProxyType(dict(self._anomalies)),
+            remembered=integrated or self._bridging,
         )
 
     def observe(self, reading: Reading) -> bool:
@@ -94,47 +129,135 @@ class Meter:
         Returns:
             Whether the energy is now known up to ``reading.at_ns``.
         """
-        integrated_before_uj = self._integral.total_uj if self._integral else 0
-        if reading.power_watts is not None:
-            self._integral = self._integral or PowerIntegral()
-            self._integral.add(reading.at_ns, reading.power_watts)
-        if reading.energy_counter_uj is not None:
-            return self._observe_register(reading, reading.energy_counter_uj)
-        if self._register is None and self._integral is not None and not reading.errors:
-            # No register and no failed call: this card has none.
-            increment_uj = self._integral.total_uj - integrated_before_uj
-            self._total_uj = (self._total_uj or 0) + increment_uj
+        passed_ns = 0 if self._seen_ns is None else reading.at_ns - self._seen_ns
+        self._seen_ns = reading.at_ns
+        integral_uj = self._integrate(reading)
+        if reading.energy_counter_uj is None and self._register is None:
+            known = self._without_register(reading, integral_uj)
+        else:
+            known = self._with_register(reading, integral_uj, passed_ns)
+        if known:
             self._at_ns = reading.at_ns
-            return True
-        return False
+        return known
 
-    def _observe_register(self, reading: Reading, raw_uj: int) -> bool:
+    def _integrate(self, reading: Reading) -> int | None:
+        """Return what power added up to since the last reading, None where it is not known."""
+        if reading.power_watts is None:
+            return None
+        if self._integral is None:
+            self._integral = PowerIntegral()
+        return self._integral.add(reading.at_ns, reading.power_watts)
+
+    def _without_register(self, reading: Reading, integral_uj: int | None) -> bool:
+        if reading.errors or self._integral is None:
+            # A call failed: not to be taken for a card without a register.
+            return False
+        self._total_uj = (self._total_uj or 0) + (integral_uj or 0)
+        return True
+
+    def _with_register(self, reading: Reading, integral_uj: int | None, passed_ns: int) -> bool:
+        increment_uj, reset = self._read_register(reading)
+        if self._total_uj is None:
+            return False
+        if increment_uj is None or reset:
+            self._comparison.begin()
+        elif integral_uj is not None:
+            self._compare(increment_uj, integral_uj, passed_ns)
+        if reset:
+            # A new base: what lies between is what power says.
+            self._bridge(reading, integral_uj, passed_ns)
+            self._anchor(reading.at_ns)
+            return True
+        if increment_uj is None or self._comparison.far_off:
+            return self._bridge(reading, integral_uj, passed_ns)
+        if increment_uj == 0 and self._stands_still(reading.at_ns):
+            if not self._bridging:
+                self._anomalies[Anomaly.FROZEN] += 1
+            return self._bridge(reading, integral_uj, passed_ns)
+        self._follow(reading, passed_ns, moved=increment_uj > 0)
+        return True
+
+    def _read_register(self, reading: Reading) -> tuple[int | None, bool]:
+        """Return the register's believed increment, if any, and whether it has a new base."""
+        raw_uj = reading.energy_counter_uj
+        if raw_uj is None:
+            return None, False
         if self._register is None:
             self._register = EnergyRegister()
         if self._total_uj is None:
             # Start from the register itself: a restart without state costs nothing then.
-            self._total_uj = raw_uj
+            self._total_uj = self._left_uj = raw_uj
+            self._left_ns = reading.at_ns
+        if self._target_uj is None:
+            self._target_uj = self._total_uj
         increment_uj, anomalies = self._register.advance(
             raw_uj, reading.at_ns, reading.limits.max_watts
         )
         for anomaly in anomalies:
             self._anomalies[anomaly] += 1
-        self._watch_for_frozen(raw_uj, reading.at_ns)
-        if increment_uj is None:
+        self._target_uj += increment_uj or 0
+        return increment_uj, Anomaly.RESET in anomalies
+
+    def _compare(self, increment_uj: int, integral_uj: int, passed_ns: int) -> None:
+        for anomaly in self._comparison.add(increment_uj, integral_uj, passed_ns):
+            if not self._bridging:  # else it is the end of a story that was counted
+                self._anomalies[anomaly] += 1
+
+    def _stands_still(self, at_ns: int) -> bool:
+        drawn_uj = (self._integral.total_uj if self._integral else 0) - self._left_integral_uj
+        still_ns = at_ns - self._left_ns
+        return still_ns >= STILL_NS and drawn_uj >= max(
+            STILL_UJ, power_to_uj(STILL_WATTS, still_ns)
+        )
+
+    def _follow(self, reading: Reading, passed_ns: int, *, moved: bool) -> None:
+        """Take the register's word; after a bridge only if it agrees with the bridge."""
+        if self._bridging:
+            if not moved:
+                return
+            self._bridging = False
+            goal_uj = self._bridge_end_uj()
+            bridge_uj = goal_uj - self._left_uj
+            if goal_uj - (self._target_uj or 0) > bridge_uj // TRUSTED_SHARE:
+                # It did not count on: what the bridge added is not in it.
+                self._target_uj = goal_uj
+        self._approach(self._target_uj or 0, reading, passed_ns)
+        if moved:
+            self._leave_from(reading.at_ns)
+
+    def _bridge(self, reading: Reading, integral_uj: int | None, passed_ns: int) -> bool:
+        """Go on by power, from where the register was last followed."""
+        if integral_uj is None:
             return False
-        self._total_uj += increment_uj
-        self._at_ns = reading.at_ns
+        self._bridging = True
+        self._approach(self._bridge_end_uj(), reading, passed_ns)
+        if self._comparison.far_off:
+            self._anchor(reading.at_ns)
+            self._bridging = True
         return True
 
-    def _watch_for_frozen(self, raw_uj: int, at_ns: int) -> None:
-        """Count once when the register stands still while power is drawn."""
-        integrated_uj = self._integral.total_uj if self._integral else 0
-        if self._frozen_since is None or self._frozen_since[0] != raw_uj:
-            self._frozen_since = (raw_uj, at_ns, integrated_uj)
-            self._frozen = False
-            return
-        _, since_ns, since_uj = self._frozen_since
-        stood_ns, drawn_uj = at_ns - since_ns, integrated_uj - since_uj
-        if not self._frozen and stood_ns >= FROZEN_AFTER_NS and drawn_uj >= FROZEN_ENERGY_UJ:
-            self._frozen = True
-            self._anomalies[Anomaly.FROZEN] += 1
+    def _bridge_end_uj(self) -> int:
+        """Return the total by power alone, since the register was last followed."""
+        integral_uj = self._integral.total_uj if self._integral else 0
+        return self._left_uj + integral_uj - self._left_integral_uj
+
+    def _approach(self, goal_uj: int, reading: Reading, passed_ns: int) -> None:
+        """Bring the total to a goal, never down, and no faster than the card can draw.
+
+        What a frozen register withheld until it was found out is caught up with, not jumped to.
+        """
+        total_uj = self._total_uj or 0
+        bound = bound_watts(reading.limits.max_watts)
+        most_uj = power_to_uj(bound, passed_ns + REGISTER_PERIOD_NS)
+        self._total_uj = total_uj + max(0, min(goal_uj - total_uj, most_uj))
+
+    def _anchor(self, at_ns: int) -> None:
+        """Let the register count on from where power says the total is now."""
+        self._target_uj = self._bridge_end_uj()
+        self._bridging = False
+        self._leave_from(at_ns)
+
+    def _leave_from(self, at_ns: int) -> None:
+        self._left_uj = max(self._total_uj or 0, self._target_uj or 0)
+        self._left_integral_uj = self._integral.total_uj if self._integral else 0
+        self._left_ns = at_ns
