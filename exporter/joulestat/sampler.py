@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from joulestat.domain.clock import Clock
@@ -88,6 +89,8 @@ class Sampler:
         self._inbox: dict[str, deque[Reading]] = {d.uuid: deque(maxlen=64) for d in devices}
         self._latest: dict[str, Reading] = {}
         self._written: dict[str, MeterState] = {}
+        self._shown_uj: dict[str, int] = {}
+        self._sources: dict[str, EnergySource] = {}
         self._next_beat_ns = 0
         self._errors: dict[tuple[str, str, str], int] = {}
         self._buckets = [0] * (len(TICK_BUCKETS_SECONDS) + 1)
@@ -182,12 +185,18 @@ class Sampler:
                         uuid, failed.call, failed.error,
                     )  # fmt: skip
                 self._errors[key] = self._errors.get(key, 0) + 1
-            if meter.observe(reading):
-                state = meter.state
-                if state is not None:
+            known, state = meter.observe(reading), meter.state
+            if state is not None:
+                self._note_source(uuid, state.source)
+                if known:
                     self._ledger.observe(
                         uuid, reading.at_ns, state.total_uj, reading.limits.in_force_watts
                     )
+
+    def _note_source(self, uuid: str, source: EnergySource) -> None:
+        if self._sources.get(uuid, source) is not source:
+            log.warning("event=energy_source_changed gpu_uuid=%s source=%s", uuid, source)
+        self._sources[uuid] = source
 
     def _documents(self) -> dict[str, str | None]:
         documents = self._unsaved | changed_documents(self._ledger)
@@ -269,12 +278,19 @@ class Sampler:
         )
 
     def _meter_state(self, uuid: str) -> MeterState | None:
-        """Return what may be shown: the register as it is, our own integral as it is on disk.
+        """Return what may be shown: the register as it is, what only we know as it is on disk.
 
-        The register runs on without us; the integral would fall back to what was written.
+        The register runs on without us; what we remember would fall back to what was written.
         """
         live, written = self._meters[uuid].state, self._written.get(uuid)
-        if live is None or live.source is not EnergySource.HARDWARE_COUNTER:
-            return written
-        integrated_uj = written.integrated_uj if written else None
-        return MeterState(live.at_ns, live.total_uj, integrated_uj, live.source, live.anomalies)
+        if live is None or (live.remembered and written is None):
+            return None
+        known = written if live.remembered and written else live
+        # Between the two the total stands still until what is on disk has caught up.
+        total_uj = self._shown_uj[uuid] = max(known.total_uj, self._shown_uj.get(uuid, 0))
+        return replace(
+            live,
+            at_ns=known.at_ns,
+            total_uj=total_uj,
+            integrated_uj=written.integrated_uj if written else None,
+        )
