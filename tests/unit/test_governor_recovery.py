@@ -230,3 +230,21 @@ def test_leases_that_cannot_be_read_at_the_start_let_none_be_granted(host: Host)
     with pytest.raises(ControlReadOnly, match="cannot be read"):
         host.grant(200.0)
     assert [] == host.card.written
+
+
+def test_a_limit_left_on_a_card_that_comes_back_later_is_put_back_then(tmp_path: Path) -> None:
+    host = Host(tmp_path, n_cards=2)
+    host.grant(250.0, gpu="GPU-b")
+    host.kill()
+    gone = host.cards.pop("GPU-b")
+    host.start()
+    assert 250.0 == gone.read_watts()
+
+    host.grant(200.0)
+    (revert,) = host.governor.adopt({"GPU-b": gone, GPU: host.card}).values()
+
+    assert RevertOutcome.RESTORED is revert.outcome
+    assert BASELINE_WATTS == gone.read_watts()
+    assert 200.0 == host.card.read_watts()
+    assert {GPU, "GPU-b"} == set(host.governor.controls())
+    host.stop()

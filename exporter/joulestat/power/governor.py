@@ -14,7 +14,6 @@ from joulestat.domain.errors import (
     LeaseError,
     LeaseHeld,
     LimitWriteFailed,
-    StateError,
     UnknownDevice,
 )
 from joulestat.domain.limit import (
@@ -25,14 +24,15 @@ from joulestat.domain.limit import (
     PowerControl,
     Revert,
 )
-from joulestat.power.audit import Audit, AuditPhase
+from joulestat.power.audit import Audit
 from joulestat.power.bookkeeping import Bookkeeping
-from joulestat.power.controlled import ControlledDevice, Ending, OnWrite
+from joulestat.power.controlled import ControlledDevice, OnWrite
 from joulestat.power.endings import Endings
 from joulestat.power.grants import Granter
 from joulestat.power.journal import Journal
 from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
 from joulestat.power.planning import ask, plan
+from joulestat.power.recovery import take_up
 from joulestat.power.reverts import Reverter
 from joulestat.power.side_by_side import Spawn, one_after_the_other
 
@@ -71,10 +71,8 @@ class Governor:
                 ``close``, so that a driver that hangs keeps no other device's baseline from
                 coming back. Without it they do one device after the other.
         """
-        self._devices = {
-            uuid: ControlledDevice(uuid, limiter, policy, on_write)
-            for uuid, limiter in limiters.items()
-        }
+        self._on_write = on_write
+        self._devices: Mapping[str, ControlledDevice] = {}
         self._journal = journal
         self._clock = clock
         self._policy = policy
@@ -85,7 +83,7 @@ class Governor:
         self._closing = False
         self._publish_lock = threading.Lock()
         self._controls: Mapping[str, PowerControl] = MappingProxyType({})
-        self._publish()
+        self._add(limiters)
 
     @property
     def read_only_reason(self) -> str | None:
@@ -211,24 +209,32 @@ class Governor:
         Returns:
             What became of each device that had a lease of this boot.
         """
-        try:
-            records = {record.lease.device_uuid: record for record in self._journal.records()}
-        except StateError:
-            _LOG.exception("event=leases_not_recovered")
+        return self._end_leftovers()
+
+    def adopt(self, limiters: Mapping[str, Limiter]) -> Mapping[str, Revert]:
+        """Take control of devices that came after the start, and end what was left on them.
+
+        Returns:
+            As ``recover``, for these devices.
+        """
+        fresh = {uuid: limiter for uuid, limiter in limiters.items() if uuid not in self._devices}
+        if not fresh:
             return {}
-        present: list[ControlledDevice] = []
-        for uuid, record in records.items():
-            device = self._devices.get(uuid)
-            if record.boot_id != self._clock.boot_id():
-                self._books.try_note(AuditPhase.EVENT, "drop", gpu_uuid=uuid, cause=EndCause.LOST)
-                self._books.try_forget(uuid)
-            elif device is None:
-                _LOG.warning("event=leased_gpu_missing gpu_uuid=%s", uuid)
-            else:
-                device.record = record
-                device.ending = Ending(EndCause.RECOVERED, OURSELVES)
-                present.append(device)
-        return self._endings.end_each(present, EndCause.RECOVERED, OURSELVES)
+        self._add(fresh)
+        return self._end_leftovers()
+
+    def _add(self, limiters: Mapping[str, Limiter]) -> None:
+        # Replaced, not changed: other threads may be walking through it.
+        added = {
+            uuid: ControlledDevice(uuid, limiter, self._policy, self._on_write)
+            for uuid, limiter in limiters.items()
+        }
+        self._devices = {**self._devices, **added}
+        self._publish()
+
+    def _end_leftovers(self) -> Mapping[str, Revert]:
+        left = take_up(self._devices, self._journal, self._books, self._clock)
+        return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
     def close(self) -> Mapping[str, Revert]:
         """Grant nothing more and end every lease, within the policy's driver timeout.
