@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import uvicorn
 
 from joulestat.config import ListenAddress
 from joulestat.devices.backend import Backend
+from joulestat.domain.device import Reading
 from joulestat.domain.errors import ConfigError
 from joulestat.domain.units import ns_to_seconds, seconds_to_ns
 
@@ -119,21 +121,28 @@ def spawn(job: Callable[[], None]) -> None:
 
 
 def device_reader(
+    name: str,
     backend: Backend,
-    uuid: str,
-    deliver: Callable[[str, Any], None],
+    uuids: Callable[[], Iterable[str]],
+    deliver: Callable[[str, Reading], None],
     *,
     interval_seconds: float,
     details_interval_seconds: float,
 ) -> Heartbeat:
-    """Return the loop that reads one device. A driver that hangs holds up this device alone."""
+    """Return the loop that reads some devices, one after the other.
+
+    A driver that hangs holds up these devices alone, so a reader has one device wherever the
+    vendor's library stands several threads.
+    """
     every = max(1, round(details_interval_seconds / interval_seconds))
-    beats = iter(range(1 << 62))
+    beats = itertools.count()
 
     def read() -> None:
-        deliver(uuid, backend.read(uuid, details=next(beats) % every == 0))
+        details = next(beats) % every == 0
+        for uuid in uuids():
+            deliver(uuid, backend.read(uuid, details=details))
 
-    return Heartbeat(f"read-{uuid[:12]}", interval_seconds, read)
+    return Heartbeat(name, interval_seconds, read)
 
 
 def bind(address: ListenAddress, *, unix_mode: int) -> socket.socket:

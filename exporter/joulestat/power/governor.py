@@ -212,15 +212,8 @@ class Governor:
         return self._end_leftovers()
 
     def adopt(self, limiters: Mapping[str, Limiter]) -> Mapping[str, Revert]:
-        """Take control of devices that came after the start, and end what was left on them.
-
-        Returns:
-            As ``recover``, for these devices.
-        """
-        fresh = {uuid: limiter for uuid, limiter in limiters.items() if uuid not in self._devices}
-        if not fresh:
-            return {}
-        self._add(fresh)
+        """Take control of devices that are new, and ``recover`` what was left on them."""
+        self._add({uuid: each for uuid, each in limiters.items() if uuid not in self._devices})
         return self._end_leftovers()
 
     def _add(self, limiters: Mapping[str, Limiter]) -> None:

@@ -34,6 +34,7 @@ class Instrument:
         self._meter = meter
         self._inbox: deque[Reading] = deque(maxlen=INBOX)
         self._latest: Reading | None = None
+        self._first_look_ns: int | None = None
         self._failing: frozenset[CallError] = frozenset()
         self._written: MeterState | None = None
         self._shown_uj = 0
@@ -58,7 +59,10 @@ class Instrument:
                         state.total_uj,
                         reading.limits.in_force_watts,
                     )
-        if self._latest is not None and now_ns - self._latest.at_ns > stale_ns:
+        if self._first_look_ns is None:
+            self._first_look_ns = now_ns
+        last_ns = self._latest.at_ns if self._latest else self._first_look_ns
+        if now_ns - last_ns > stale_ns:
             self._note_errors(frozenset({STUCK}))
 
     def document(self) -> str | None:

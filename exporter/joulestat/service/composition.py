@@ -1,28 +1,22 @@
-"""The composition root: builds the rooms from the Config, starts them, stops them in reverse."""
+"""Which room gets what: the whole exporter, put together."""
 
-import json
 import logging
 import platform
 import tempfile
-import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from joulestat import __version__
 from joulestat.config import Config
-from joulestat.devices.backend import Backend
 from joulestat.devices.probe import SimulatedOptions, open_backend
 from joulestat.domain.clock import Clock
-from joulestat.domain.device import Device
 from joulestat.domain.limit import RevertOutcome
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
-from joulestat.loops import Heartbeat, HttpLoop, bind, device_reader, spawn
-from joulestat.metering.meter import Meter, MeterRecord
+from joulestat.loops import Heartbeat, HttpLoop, bind, spawn
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
@@ -31,10 +25,12 @@ from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.ledger import Ledger, LedgerPolicy
 from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
-from joulestat.sampler import METER, Sampler
+from joulestat.sampler import Sampler
 from joulestat.server.app import admin_app, public_app
 from joulestat.server.connection import BoundedConnection
 from joulestat.server.token_file import TokenFile
+from joulestat.service.hardware import Hardware
+from joulestat.service.memory import Memory
 
 IDENTITY = "identity"
 EXPIRY_INTERVAL_SECONDS = 0.25
@@ -43,34 +39,6 @@ UNIX_PUSH_MODE = 0o666
 UNIX_ADMIN_MODE = 0o660
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What an earlier process of this node left behind.
-
-    Attributes:
-        documents: By key.
-        same_boot: Whether it was of this boot, so that its times and counters go on.
-        instance: Identity of the memory.
-        identity: The document that says so, for the next process of this boot. To be written
-            only together with all others as this boot continues them: alone, it would make the
-            next process take times and registers of an earlier boot for those of this one.
-    """
-
-    documents: dict[str, str]
-    same_boot: bool
-    instance: str
-    identity: dict[str, str | None]
-
-    @classmethod
-    def load(cls, store: DocumentStore, boot_id: str) -> "Memory":
-        """Read the memory; an empty store gets a new identity."""
-        documents = store.load()
-        earlier = json.loads(documents.pop(IDENTITY, "{}"))
-        instance = earlier.get("instance") or uuid.uuid4().hex
-        identity = json.dumps({"instance": instance, "boot_id": boot_id})
-        return cls(documents, earlier.get("boot_id") == boot_id, instance, {IDENTITY: identity})
 
 
 class Service:
@@ -82,7 +50,6 @@ class Service:
         Raises:
             ConfigError: An address cannot be listened on, or the token file makes no sense.
             StateError: The state folder cannot be used.
-            BackendUnavailable: The backend that was asked for by name is not there.
         """
         self._config, self._clock = config, clock
         self._closing = ExitStack()
@@ -97,10 +64,12 @@ class Service:
         return tuple(self._addresses)
 
     def start(self) -> None:
-        """Put limits of a crashed process back, then read, tick and serve."""
-        self._governor.recover()
-        for reader in self._readers:
-            reader.start()
+        """Put limits of a crashed process back, then read, tick and serve.
+
+        Raises:
+            BackendUnavailable: The backend that was asked for by name is not there.
+        """
+        self._hardware.start()
         for loop in (self._expiry, self._heartbeat):
             loop.start()
         self._http.start()
@@ -119,52 +88,38 @@ class Service:
                 "event=limit_left_in_force gpu_uuids=%s cure='start again: it puts limits back'",
                 ",".join(left),
             )
-        for reader in self._readers:
-            reader.ask_to_stop()
         self._heartbeat.ask_to_stop()
+        hanging = self._hardware.stop()
+        if hanging:
+            log.warning("event=driver_hangs_at_stop threads=%d", hanging)
         if self._heartbeat.join(2.0):
             self._sampler.tick(last=True)
-        readers_ended = [reader.join(0.5) for reader in self._readers]
-        if not all(readers_ended):
-            log.warning("event=driver_hangs_at_stop readers=%d", readers_ended.count(False))
         self._closing.close()
 
     def _build(self) -> None:
         config, clock = self._config, self._clock
         store = DocumentStore(config.state_path / "ledger.sqlite")
         self._closing.callback(store.close)
-        backend = open_backend(config.backend, clock=clock, simulated=self._simulated())
-        devices = tuple(backend.devices()) if backend is not None else ()
-        if backend is not None:
-            self._closing.callback(backend.close)
-        if not devices:
-            log.warning("event=no_gpu backend=%s cure=%r", config.backend, "run 'joulestat doctor'")
         self._audit = Audit(config.state_path / "audit.jsonl", clock)
         self._closing.callback(self._audit.close)
-        self._governor = self._build_governor(backend, devices)
+        self._governor = self._build_governor()
         memory = Memory.load(store, clock.boot_id())
         self._sampler = Sampler(
-            backend=backend.name if backend is not None else "none",
-            devices=devices,
             ledger=self._build_ledger(memory),
-            meters={device.uuid: _meter(memory, device.uuid) for device in devices},
             store=store,
-            unsaved=memory.identity,
+            unsaved=memory.unsaved,
             clock=clock,
             interval_ns=seconds_to_ns(config.sampling.interval_seconds),
             controls=self._governor.controls,
         )
-        self._readers = [
-            device_reader(
-                backend,
-                device.uuid,
-                self._sampler.deliver,
-                interval_seconds=config.sampling.interval_seconds,
-                details_interval_seconds=config.sampling.details_interval_seconds,
-            )
-            for device in devices
-            if backend is not None
-        ]
+        simulated = self._simulated()
+        self._hardware = Hardware(
+            lambda: open_backend(config.backend, clock=clock, simulated=simulated),
+            self._sampler,
+            self._governor,
+            memory.instrument,
+            config.sampling,
+        )
         interval = config.sampling.interval_seconds
         # One interval late: the first snapshot shall find every device's first reading.
         self._heartbeat = Heartbeat(
@@ -182,18 +137,13 @@ class Service:
             path = Path(folder.name) / "gpus"
         return SimulatedOptions(path, simulated.model, simulated.gpus, simulated.seed)
 
-    def _build_governor(self, backend: Backend | None, devices: tuple[Device, ...]) -> Governor:
+    def _build_governor(self) -> Governor:
         """Build the governor even where the admin API is off: a crash may have left a limit."""
         admin = self._config.admin
         journal = Journal(self._config.state_path / "leases.sqlite", self._clock)
         self._closing.callback(journal.close)
-        limiters = {
-            device.uuid: limiter
-            for device in devices
-            if backend is not None and (limiter := backend.limiter(device.uuid)) is not None
-        }
         return Governor(
-            limiters,
+            {},
             journal,
             self._audit,
             self._clock,
@@ -269,13 +219,6 @@ class Service:
             for listening in each:
                 self._closing.callback(listening.close)
         return apps
-
-
-def _meter(memory: Memory, device_uuid: str) -> Meter:
-    text = memory.documents.get(METER + device_uuid)
-    if text is None:
-        return Meter()
-    return Meter(MeterRecord.from_document(text, same_boot=memory.same_boot))
 
 
 def _bound(listening: Any) -> str:

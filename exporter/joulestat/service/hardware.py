@@ -1,0 +1,117 @@
+"""The devices of this node: opens the backend, has them read, and looks again for others."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from joulestat.config import SamplingConfig
+from joulestat.devices.backend import Backend
+from joulestat.domain.device import Device
+from joulestat.loops import Heartbeat, device_reader
+from joulestat.power.governor import Governor
+from joulestat.sampler import Instrument, Sampler
+
+LOOK_INTERVAL_SECONDS = 5.0
+"""How soon a driver that was loaded, reloaded or updated is noticed. Costs a call or two."""
+
+log = logging.getLogger(__name__)
+
+
+class Hardware:
+    """Owns the backend and the threads that read through it."""
+
+    def __init__(
+        self,
+        open_backend: Callable[[], Backend | None],
+        sampler: Sampler,
+        governor: Governor,
+        instrument: Callable[[Device], Instrument],
+        sampling: SamplingConfig,
+    ) -> None:
+        """Prepare; no driver is asked yet.
+
+        Args:
+            open_backend: Opens it, or returns None where there is nothing to read yet.
+            sampler: Is given readings, and devices as they come.
+            governor: Is given the limiters of devices as they come.
+            instrument: Makes one for a device that is new.
+            sampling: The beat.
+        """
+        self._open_backend = open_backend
+        self._sampler = sampler
+        self._governor = governor
+        self._instrument = instrument
+        self._sampling = sampling
+        self._backend: Backend | None = None
+        self._readers: dict[str, Heartbeat] = {}
+        self._look = Heartbeat(
+            "look", LOOK_INTERVAL_SECONDS, self.look_again, delay_seconds=LOOK_INTERVAL_SECONDS
+        )
+
+    def start(self) -> None:
+        """Open the backend, put limits back that a crash left, and read.
+
+        Raises:
+            BackendUnavailable: The backend that was asked for by name is not there.
+        """
+        self._backend = self._open_backend()
+        self._adopt()
+        if not self._readers:
+            log.warning("event=no_gpu cure=%r", "run 'joulestat doctor'")
+        self._look.start()
+
+    def look_again(self) -> None:
+        """Notice what came, went or moved. Blocks as long as the driver does, on its own thread."""
+        if self._backend is None:
+            self._backend = self._open_backend()
+            changed = self._backend is not None
+        else:
+            changed = self._backend.refresh()
+        if changed:
+            self._adopt()
+
+    def stop(self) -> int:
+        """Let the calls in progress be the last ones, and close the backend.
+
+        Returns:
+            How many threads did not come back: their driver hangs.
+        """
+        loops = [self._look, *self._readers.values()]
+        for loop in loops:
+            loop.ask_to_stop()
+        hanging = [loop.join(0.5) for loop in loops].count(False)
+        if self._backend is not None and not hanging:
+            # Under a call that hangs, the library is left to the end of the process.
+            self._backend.close()
+        return hanging
+
+    def _adopt(self) -> None:
+        backend = self._backend
+        devices = tuple(backend.devices()) if backend is not None else ()
+        name = backend.name if backend is not None else "none"
+        limiters = {
+            device.uuid: limiter
+            for device in devices
+            if backend is not None and (limiter := backend.limiter(device.uuid)) is not None
+        }
+        self._governor.adopt(limiters)
+        self._sampler.adopt(name, devices, self._instrument)
+        if backend is not None and backend.serial:
+            self._read(backend, name, lambda: [device.uuid for device in backend.devices()])
+        elif backend is not None:
+            for device in devices:
+                self._read(backend, device.uuid, partial(list, [device.uuid]))
+
+    def _read(self, backend: Backend, what: str, uuids: Callable[[], list[str]]) -> None:
+        """Start a reader unless there is one already."""
+        if what in self._readers:
+            return
+        self._readers[what] = device_reader(
+            f"read-{what[:12]}",
+            backend,
+            uuids,
+            self._sampler.deliver,
+            interval_seconds=self._sampling.interval_seconds,
+            details_interval_seconds=self._sampling.details_interval_seconds,
+        )
+        self._readers[what].start()
