@@ -13,13 +13,12 @@ from joulestat.domain.limit import PowerControl
 from joulestat.domain.run import Counts, Phase, Push
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import NS_PER_SECOND, UJ_PER_JOULE
-from joulestat.metering.meter import Meter, MeterRecord
 from joulestat.runs.budgets import Budgets
 from joulestat.runs.ledger import LedgerPolicy
 from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
-from joulestat.sampler import METER, Sampler
-from joulestat.service import Memory
+from joulestat.sampler import Sampler
+from joulestat.service.memory import Memory
 
 GPU = Device("GPU-a", 0, "NVIDIA", "V100", "0000:01:00.0", "560")
 LIMITS = PowerLimits(set_watts=250.0, enforced_watts=250.0, max_watts=300.0)
@@ -40,27 +39,22 @@ class Host:
         """Start the exporter, from what an earlier one left on disk."""
         self.store = DocumentStore(self.path)
         self.memory = Memory.load(self.store, self.clock.boot_id())
-        text = self.memory.documents.get(METER + GPU.uuid)
-        same_boot = self.memory.same_boot
-        record = None if text is None else MeterRecord.from_document(text, same_boot=same_boot)
         self.sampler = Sampler(
-            backend="nvml",
-            devices=[GPU],
             ledger=restored_ledger(
                 self.memory.documents,
                 policy=LedgerPolicy(),
                 budgets=Budgets(),
                 instance=self.memory.instance,
                 now_ns=self.clock.monotonic_ns(),
-                same_boot=same_boot,
+                same_boot=self.memory.same_boot,
             ),
-            meters={GPU.uuid: Meter(record)},
             store=self.store,
-            unsaved=self.memory.identity,
+            unsaved=self.memory.unsaved,
             clock=self.clock,
             interval_ns=NS_PER_SECOND // 10,
             controls=dict[str, PowerControl],
         )
+        self.sampler.adopt("nvml", [GPU], self.memory.instrument)
 
     def die(self) -> None:
         """End the exporter; what is not on disk is lost."""
