@@ -107,6 +107,23 @@ def test_steps_on_a_gpu_that_is_read_no_more_are_no_evidence() -> None:
     assert node.ledger.runs["r"].device_energy_uj["GPU-a"] == 120 * 200 * UJ_PER_JOULE
 
 
+def test_a_push_that_waited_long_for_one_gpu_finds_the_energy_of_its_instant_on_the_other() -> None:
+    node = Node({"GPU-a": 200.0, "GPU-b": 0.0})
+    node.ledger.policy = LedgerPolicy(ttl_ns=600 * NS_PER_SECOND)
+    both = ("GPU-a", "GPU-b")
+    started(node, gpus=both)
+    for second in range(11, 401):  # GPU-b hangs
+        node.second, node.joules["GPU-a"] = float(second), second * 200.0
+        node.ledger.observe("GPU-a", node.now_ns, second * 200 * UJ_PER_JOULE, 250.0)
+        phase = Phase.TRAIN if second % 20 < 10 else Phase.EVAL
+        node.push("r", at=second, seq=second, gpus=both, phase=phase, train=steps(second))
+        node.ledger.advance(node.now_ns, WALL + second, beat=True)
+    node.run_to(401)
+
+    for cell in node.ledger.runs["r"].cells.values():
+        assert cell.energy_uj * NS_PER_SECOND == cell.duration_ns * 200 * UJ_PER_JOULE
+
+
 def test_a_run_of_ever_new_ranks_does_not_grow_for_ever() -> None:
     node = Node({"GPU-a": 200.0})
     node.ledger.policy = LedgerPolicy(max_ranks=4)

@@ -26,8 +26,8 @@ from joulestat.runs.limit_track import LimitTrack
 from joulestat.runs.rank import FIRST_PUSH_REACH_NS, RankBook
 from joulestat.runs.settling import Booker, DeviceBook
 
-CURVE_KEPT_NS = 180 * NS_PER_SECOND
-"""How far back a push may lie and still find the energy of its own instant."""
+CURVE_KEPT_NS = 120 * NS_PER_SECOND
+"""How far back a push that waits for nothing may lie and still find the energy of its instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ class Ledger:
             for device in self.devices.values():
                 idle_until_ns = min(now_ns, device.curve.end_ns) - FIRST_PUSH_REACH_NS
                 device.account.settle_idle(device.curve.at(idle_until_ns))
-                device.curve.forget_before(now_ns - CURVE_KEPT_NS)
+                # A push may wait for another device's reading as long as a claim may be silent.
+                device.curve.forget_before(now_ns - self.policy.ttl_ns - CURVE_KEPT_NS)
             self._forget_runs()
 
     def unattributed_uj(self, uuid: str) -> Mapping[UnattributedReason, int]:

@@ -8,8 +8,8 @@ from joulestat.domain.units import NS_PER_SECOND, limit_label
 
 CHANGES_KEPT = 256
 
-CHANGES_WRITTEN_NS = 180 * NS_PER_SECOND
-"""How far back changes must survive a restart: as far as an interval may reach that is open."""
+CHANGES_WRITTEN_NS = 3_600 * NS_PER_SECOND
+"""How far back changes must survive a restart: as far as an open interval may well reach."""
 
 
 @dataclass(frozen=True, slots=True)
