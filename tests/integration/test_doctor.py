@@ -86,3 +86,16 @@ def test_a_gpu_that_is_lost_is_named_with_the_drivers_word_for_it(nvml_standin: 
 
     assert "fail" == findings["readings"]["verdict"]
     assert "GPU 1" in findings["readings"]["found"]
+
+
+def test_a_driver_that_hangs_is_found_and_hangs_no_doctor(nvml_standin: StandIn) -> None:
+    nvml_standin.plan("nvmlDeviceGetPowerManagementLimit 0 hang")
+
+    status, findings = consult(
+        f"--url={NOBODY_LISTENS}",
+        f"--prometheus.url={NOBODY_LISTENS}",
+        **nvml_standin.environment(),
+    )
+
+    assert (1, "fail") == (status, findings["driver"]["verdict"])
+    assert "hangs" in findings["driver"]["found"]

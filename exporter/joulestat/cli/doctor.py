@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from joulestat.cli.checks import Finding, Verdict, explained
+from joulestat.cli.checks import Finding, Verdict, explained, fail
 from joulestat.cli.checks.control import NO_ADMIN, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
@@ -20,11 +21,13 @@ from joulestat.cli.secret_file import secret_in
 from joulestat.cli.serve import read_config
 from joulestat.config import Config
 from joulestat.domain.errors import HistoryError
-from joulestat.loops import SystemClock
+from joulestat.loops import SystemClock, spawn
 from joulestat.optimizer.promql import PrometheusClient
 
 PROMETHEUS_URL = "http://127.0.0.1:9090"
 TIMEOUT_SECONDS = 5.0
+DRIVER_TIMEOUT_SECONDS = 15.0
+"""Without persistence mode a driver wakes its GPUs one by one first, a second or two each."""
 STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
 
@@ -85,7 +88,7 @@ def doctor(
     seen, page = check_exporter(url)
     findings = [
         *check_installation(),
-        *check_devices(config, SystemClock(), seen_by_exporter=len(page.up) if page else 0),
+        *_devices(config, seen_by_exporter=len(page.up) if page else 0),
         check_privilege(),
         *seen,
         *_control(admin_urls or _admin_urls(config), token),
@@ -97,6 +100,26 @@ def doctor(
         findings.append(explained("Prometheus", Verdict.FAIL, str(error)))
     _show(findings, output)
     sys.exit(int(any(finding.verdict is Verdict.FAIL for finding in findings)))
+
+
+def _devices(config: Config, *, seen_by_exporter: int) -> list[Finding]:
+    """Look at the driver on a thread that can be left behind: a call that hangs never returns."""
+    looked: Future[list[Finding]] = Future()
+
+    def look() -> None:
+        try:
+            looked.set_result(
+                check_devices(config, SystemClock(), seen_by_exporter=seen_by_exporter)
+            )
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            looked.set_exception(error)
+
+    spawn(look)
+    try:
+        return looked.result(DRIVER_TIMEOUT_SECONDS)
+    except TimeoutError:
+        found = f"no answer in {DRIVER_TIMEOUT_SECONDS:g} s: a call of the driver hangs"
+        return [fail("driver", found, "see dmesg for Xid errors; reset the GPU or reboot")]
 
 
 def _control(urls: Sequence[str], token: str | None) -> list[Finding]:
