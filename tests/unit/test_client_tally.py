@@ -1,5 +1,7 @@
-from itertools import pairwise
+import sys
+from itertools import count, pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +169,33 @@ def test_an_instant_never_lies_before_the_one_pushed_last() -> None:
     tally.step(1, 0)
 
     assert 300 == tally.latest().at_ns
+
+
+@pytest.mark.parametrize("nth", range(1, 25))
+def test_a_signal_handler_may_change_the_phase_in_the_middle_of_a_change(nth: int) -> None:
+    clock = FakeClock()
+    tally = Tally(clock.monotonic_ns)
+    tally.step(1, 0)
+    clock.advance(1)
+    calls = count(1)
+
+    def interrupt(*_: object) -> None:
+        """Python runs signal handlers at calls, so one is played at the nth call."""
+        if next(calls) == nth:
+            clock.advance(1)
+            tally.step(1, 0)
+            tally.change_phase(Phase.CHECKPOINT)
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    tally.change_phase(Phase.TRAIN)
+    sys.settrace(before)
+    pushed = drained(tally)
+
+    # The beginning, and both changes; past the last call nothing interrupts.
+    assert (3 if next(calls) > nth else 2) == len(pushed)
+    assert sorted({push.seq for push in pushed}) == [push.seq for push in pushed]
+    assert sorted(push.at_ns for push in pushed) == [push.at_ns for push in pushed]
 
 
 OPERATIONS = st.lists(

@@ -168,15 +168,20 @@ class Tally:
         self._waiting.append(self._boundary(at_ns))
 
     def _boundary(self, at_ns: int) -> Boundary:
-        # A signal handler may have changed the phase between a step's end and its entry here.
-        self._boundary_ns = max(self._boundary_ns, at_ns)
-        self._seq += 1
-        totals = {phase: counter.frozen() for phase, counter in self._counters.items()}
-        return Boundary(
-            seq=self._seq,
-            at_ns=self._boundary_ns,
-            phase=self._phase,
-            totals={phase: counts for phase, counts in totals.items() if counts != NO_COUNTS},
-            gpus=self.gpus,
-            final=self._final,
-        )
+        # A signal handler may come in at any call: between a step's end and its entry here, or in
+        # the middle of this. If it made a boundary of its own, this one is made anew, after it.
+        while True:
+            seq = self._seq + 1
+            boundary_ns = max(self._boundary_ns, at_ns)
+            totals = {phase: counter.frozen() for phase, counter in self._counters.items()}
+            boundary = Boundary(
+                seq=seq,
+                at_ns=boundary_ns,
+                phase=self._phase,
+                totals={phase: counts for phase, counts in totals.items() if counts != NO_COUNTS},
+                gpus=self.gpus,
+                final=self._final,
+            )
+            if self._seq < seq:
+                self._seq, self._boundary_ns = seq, boundary_ns
+                return boundary
