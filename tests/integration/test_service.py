@@ -1,5 +1,6 @@
 """The exporter as a process: what it serves, and what a crash leaves of it."""
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -124,14 +125,17 @@ def test_after_sigkill_totals_go_on_and_the_limit_is_back_at_its_baseline(tmp_pa
     assert grown == pytest.approx(drawn_joules, abs=60)
 
 
-def test_sigterm_puts_limits_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_end_puts_limits_back_whoever_asks_for_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     exporter = Exporter(tmp_path).start()
     world = exporter.world()
     admin = AdminClient(f"unix:{exporter.admin_socket}", exporter.token)
     for gpu in world.uuids:
         admin.put_lease(gpu, power_limit_watts=150, ttl_seconds=600, holder="t", reason="t")
 
-    assert exporter.stop() == 0
+    assert exporter.stop(number) == 0
     assert [world.limit_watts(gpu) for gpu in world.uuids] == [300, 300]
     assert not exporter.admin_socket.exists()
 

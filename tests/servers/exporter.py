@@ -87,9 +87,9 @@ class Exporter:
         except OSError:
             return False
 
-    def stop(self) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it as a supervisor does; return its exit status."""
-        return self._end(signal.SIGTERM)
+        return self._end(number)
 
     def kill(self) -> int:
         """End it as a crash does."""

@@ -1,6 +1,5 @@
 """``joulestat serve``: the exporter."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -76,8 +75,10 @@ def serve(config_file: Path | None, **flags: object) -> None:
     config = read_config(config_file, flags)
     configure_logging(config.log.level, config.log.format)
     wake = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: wake.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # A terminal that closes must not leave limits behind; nohup says to survive that.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: wake.set())
     service = None
     try:
         service = Service(config, SystemClock())
@@ -93,8 +94,7 @@ def serve(config_file: Path | None, **flags: object) -> None:
     finally:
         if service is not None:
             log.info("event=stopping")
-            with contextlib.suppress(KeyboardInterrupt):
-                service.stop()
+            service.stop()
             log.info("event=stopped")
 
 
