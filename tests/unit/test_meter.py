@@ -189,3 +189,12 @@ def test_after_a_reboot_the_total_goes_on_and_the_register_begins_anew() -> None
     after.observe(reading(11, 290))
 
     assert total_joules(after) == 5_500
+
+
+def test_energy_that_is_missing_before_a_reading_is_told() -> None:
+    bridged = metered(reading(1, 5_000), reading(2, 0), reading(3, 250), reading(4, 500))
+    blind = metered(*(reading(second, joules, None) for second, joules in enumerate((9, 0, 1, 2))))
+    unread = metered(reading(1, None), reading(60, None))
+    read = metered(reading(1, None), reading(2, None))
+
+    assert [each.gap for each in (bridged, blind, unread, read)] == [False, True, True, False]

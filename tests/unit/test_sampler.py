@@ -10,7 +10,7 @@ import pytest
 from fakes.clock import FakeClock
 from joulestat.domain.device import CallError, Device, PowerLimits, Reading
 from joulestat.domain.limit import PowerControl
-from joulestat.domain.run import Counts, Phase, Push
+from joulestat.domain.run import TRANSITION, Counts, Phase, Push
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import NS_PER_SECOND, UJ_PER_JOULE
 from joulestat.runs.budgets import Budgets
@@ -195,6 +195,27 @@ def test_a_start_that_failed_after_a_reboot_makes_nobody_believe_the_times_of_be
     assert host.memory.instance == instance
     assert gpu_joules(after) > gpu_joules(before)
     assert run_joules(after) > run_joules(before)
+
+
+def test_an_interval_of_which_energy_is_missing_is_no_evidence(host: Host) -> None:
+    host.register = False
+    host.run(1.0, ticks=10)
+    host.push(1, 0)
+    host.run(5.0, ticks=50)
+    host.push(2, 50)
+    host.run(0.2, ticks=2)
+    host.die()
+    host.clock.advance(3.0)  # nobody integrates the power of this time
+    host.start()
+    host.run(3.0, ticks=30)
+    host.push(3, 110)
+    host.run(4.0, ticks=40)
+    host.push(4, 150)
+    cells = host.run(0.2, ticks=2).runs[0].cells
+
+    assert cells[Phase.TRAIN, TRANSITION].counts == Counts(50 + 60)
+    assert cells[Phase.TRAIN, "250"].counts == Counts(40)
+    assert cells[Phase.TRAIN, "250"].energy_uj == pytest.approx(4 * WATTS * UJ_PER_JOULE)
 
 
 def test_a_gpu_that_fails_is_not_up_and_keeps_its_energy(host: Host) -> None:

@@ -76,7 +76,12 @@ class MeterRecord:
 
 
 class Meter:
-    """Energy of one device, from reading to reading. Used by the sampler's thread alone."""
+    """Energy of one device, from reading to reading. Used by the sampler's thread alone.
+
+    Attributes:
+        gap: Whether energy right before the last usable reading is missing from the total: no
+            register counted it, and power was not read for too long.
+    """
 
     def __init__(self, record: MeterRecord | None = None) -> None:
         self._total_uj = record.total_uj if record else None
@@ -89,6 +94,7 @@ class Meter:
         self._at_ns = record.counter.at_ns if record and record.counter else 0
         self._seen_ns = self._at_ns or None
         self._bridging = False
+        self.gap = self._lost = False
         # Where the meter last followed a register that moved: total and integral there, and when.
         self._left_uj = max(self._total_uj or 0, self._target_uj or 0)
         self._left_integral_uj = self._integral.total_uj if self._integral else 0
@@ -132,12 +138,14 @@ class Meter:
         passed_ns = 0 if self._seen_ns is None else reading.at_ns - self._seen_ns
         self._seen_ns = reading.at_ns
         integral_uj = self._integrate(reading)
+        self._lost = self._lost or integral_uj is None
         if reading.energy_counter_uj is None and self._register is None:
             known = self._without_register(reading, integral_uj)
         else:
             known = self._with_register(reading, integral_uj, passed_ns)
         if known:
             self._at_ns = reading.at_ns
+            self.gap, self._lost = self._lost, False
         return known
 
     def _integrate(self, reading: Reading) -> int | None:
@@ -221,6 +229,7 @@ class Meter:
             if goal_uj - (self._target_uj or 0) > bridge_uj // TRUSTED_SHARE:
                 # It did not count on: what the bridge added is not in it.
                 self._target_uj = goal_uj
+        self._lost = False
         self._approach(self._target_uj or 0, reading, passed_ns)
         if moved:
             self._leave_from(reading.at_ns)

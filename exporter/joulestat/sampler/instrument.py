@@ -53,12 +53,9 @@ class Instrument:
             if state is not None:
                 self._note_source(state.source)
                 if known:
-                    ledger.observe(
-                        self.device.uuid,
-                        reading.at_ns,
-                        state.total_uj,
-                        reading.limits.in_force_watts,
-                    )
+                    # Steps without their energy are no evidence for any limit.
+                    limit_watts = None if self._meter.gap else reading.limits.in_force_watts
+                    ledger.observe(self.device.uuid, reading.at_ns, state.total_uj, limit_watts)
         if self._first_look_ns is None:
             self._first_look_ns = now_ns
         last_ns = self._latest.at_ns if self._latest else self._first_look_ns

@@ -32,7 +32,6 @@ from joulestat.server.token_file import TokenFile
 from joulestat.service.hardware import Hardware
 from joulestat.service.memory import Memory
 
-IDENTITY = "identity"
 EXPIRY_INTERVAL_SECONDS = 0.25
 UNIX_PUSH_MODE = 0o666
 """Whoever trains on this host may push; a push changes nothing but counters."""
