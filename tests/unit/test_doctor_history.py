@@ -45,10 +45,10 @@ class Prometheus:
             data = {"resultType": "vector", "result": self.vectors.get(query, [])}
         return httpx.Response(200, json={"status": "success", "data": data})
 
-    def findings(self, page: Page | None = PAGE) -> dict[str, Finding]:
+    def findings(self, page: Page | None = PAGE, *, url: str = URL) -> dict[str, Finding]:
         transport = httpx.MockTransport(self.answer)
         with PrometheusClient("http://prometheus:9090", transport=transport) as client:
-            return {each.check: each for each in check_prometheus(client, page, URL)}
+            return {each.check: each for each in check_prometheus(client, page, url)}
 
 
 def test_a_prometheus_that_scrapes_this_exporter_lately_is_well() -> None:
@@ -115,3 +115,11 @@ def test_a_prometheus_that_does_not_answer_fails_with_a_cure() -> None:
 
     assert Verdict.FAIL is finding.verdict
     assert finding.cure
+
+
+def test_nobody_is_told_to_let_prometheus_scrape_a_unix_socket() -> None:
+    finding = Prometheus(uuid="GPU-9").findings(url="unix:/run/push.sock")["scraping"]
+
+    assert Verdict.FAIL is finding.verdict
+    assert "targets" not in finding.cure
+    assert "--web.listen-address" in finding.cure

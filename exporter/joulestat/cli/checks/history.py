@@ -129,10 +129,17 @@ def _check_interval(seconds: float) -> Finding:
 
 def _scrape_config(url: str) -> str:
     try:
-        target = parse_target(url).host_header
+        target = parse_target(url)
     except ValueError:
-        target = "HOST:10400"
+        address = "HOST:10400"
+    else:
+        if target.path:
+            return (
+                "Prometheus reads no Unix socket: give the exporter a --web.listen-address with a "
+                "port as well, and scrape that"
+            )
+        address = target.host_header
     return (
         "add to scrape_configs of its prometheus.yml: "
-        f"{{job_name: joulestat, static_configs: [{{targets: ['{target}']}}]}}"
+        f"{{job_name: joulestat, static_configs: [{{targets: ['{address}']}}]}}"
     )
