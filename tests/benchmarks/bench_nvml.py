@@ -17,7 +17,7 @@ from measure import Row, microseconds_per_call
 
 from fakes.clock import FakeClock
 from fakes.nvml.standin import StandIn, build_library
-from joulestat.devices.nvml import open_nvml
+from joulestat.devices.nvml_backend import open_nvml
 
 GPUS = 8
 TESTS = Path(__file__).parents[1]

@@ -35,6 +35,7 @@ ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetTemperature": 62,
     "nvmlDeviceGetClockInfo": 1_410,
     "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=6 * 2**30, total=40 * 2**30),
+    "nvmlDeviceGetPersistenceMode": 1,
 }
 
 
@@ -84,6 +85,7 @@ def test_details_are_in_the_units_of_the_house() -> None:
             sm_clock_hertz=1.41e9,
             memory_used_bytes=6 * 2**30,
             memory_size_bytes=40 * 2**30,
+            persistence_mode=True,
         )
         == details
     )
@@ -211,13 +213,42 @@ def test_a_failed_detail_is_none_instead_of_old() -> None:
     assert (CallError("nvmlDeviceGetUtilizationRates", "UNKNOWN"),) == reading.errors
 
 
-def test_a_lost_gpu_is_asked_once_a_round() -> None:
-    driver = Driver(**dict.fromkeys(ANSWERS, "GPU_IS_LOST"))
-    reading = gpu_with(driver).read(details=True)
+@pytest.mark.parametrize("error", ["GPU_IS_LOST", "UNINITIALIZED", "LIB_RM_VERSION_MISMATCH"])
+def test_a_gpu_that_is_gone_is_asked_once_a_round(error: str) -> None:
+    driver = Driver(**dict.fromkeys(ANSWERS, error))
+    gpu = gpu_with(driver)
+    reading = gpu.read(details=True)
 
     assert [ENERGY] == driver.asked
-    assert (CallError(ENERGY, "GPU_IS_LOST"),) == reading.errors
+    assert (CallError(ENERGY, error),) == reading.errors
     assert reading.power_watts is None
+    assert error == gpu.gone
+
+
+def test_a_gpu_is_gone_when_no_call_is_answered() -> None:
+    gpu = gpu_with(Driver(**dict.fromkeys(ANSWERS, "UNKNOWN")))
+    assert gpu.gone is None
+    gpu.read(details=False)
+
+    assert "UNKNOWN" == gpu.gone
+
+
+def test_a_gpu_is_there_while_any_call_is_answered() -> None:
+    driver = Driver(**dict.fromkeys(ANSWERS, "UNKNOWN"))
+    driver.answers[SET_LIMIT] = 300_000
+    gpu = gpu_with(driver)
+    gpu.read(details=False)
+
+    assert "" == gpu.gone
+
+
+@pytest.mark.parametrize(
+    ("answer", "mode"), [(1, True), (0, False), ("NOT_SUPPORTED", None), ("UNKNOWN", None)]
+)
+def test_persistence_mode_is_on_off_or_unknown(answer: int | str, mode: bool | None) -> None:
+    gpu = gpu_with(Driver(nvmlDeviceGetPersistenceMode=answer))
+
+    assert mode is gpu.read(details=True).details.persistence_mode is gpu.persistence_mode
 
 
 def test_all_bits_set_means_not_available() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.nvml.standin import StandIn
+from joulestat.devices import probe
 from joulestat.devices.probe import BACKENDS, SimulatedOptions, open_backend
 from joulestat.domain.errors import BackendUnavailable
 
@@ -63,7 +64,7 @@ def without_nvml(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_hardware_comes_before_the_simulation() -> None:
-    assert ["nvml", "simulated"] == list(BACKENDS)
+    assert ["nvml", "amd", "simulated"] == list(BACKENDS)
 
 
 def test_none_is_no_backend() -> None:
@@ -138,15 +139,23 @@ def test_auto_does_without_nvidia_ml_py() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BackendUnavailable, match=r"'nvlm'.*auto, none, nvml, simulated"):
+    with pytest.raises(BackendUnavailable, match=r"'nvlm'.*auto, none, nvml, amd, simulated"):
         open_backend("nvlm", clock=FakeClock(), simulated=SIMULATED)
 
 
-def test_auto_logs_why_once(
+def test_auto_asked_again_and_again_says_what_changed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "joulestat.devices.nvml", None)
+    monkeypatch.setattr(probe, "HARDWARE_BACKENDS", ("nvml",))
+    monkeypatch.setattr(probe, "_told", {})
+    monkeypatch.setitem(sys.modules, "joulestat.devices.nvml_backend", None)
     with caplog.at_level(logging.WARNING):
-        assert open_backend("auto", clock=FakeClock(), simulated=SIMULATED) is None
+        for _ in range(3):
+            assert open_backend("auto", clock=FakeClock(), simulated=SIMULATED) is None
+        monkeypatch.setitem(probe.BACKENDS, "nvml", ("joulestat.devices.elsewhere", "open_nvml"))
+        for _ in range(3):
+            assert open_backend("auto", clock=FakeClock(), simulated=SIMULATED) is None
 
-    assert 1 == len(caplog.records)
+    halted, missing = (record.getMessage() for record in caplog.records)
+    assert "nvml_backend halted" in halted
+    assert "joulestat.devices.elsewhere" in missing

@@ -1,24 +1,13 @@
-"""NVIDIA GPUs through NVML; the only file that touches nvidia-ml-py (imported as ``pynvml``).
+"""NVML as this process has it loaded; the only file that touches nvidia-ml-py (``pynvml``)."""
 
-Physical GPUs only: energy and power limits belong to the board, and a MIG instance repeats the
-board's, so counting instances would count the same joules several times.
-"""
-
-import logging
-import threading
-from collections.abc import Sequence
-from functools import partial
+import ctypes
 from typing import Any
 
 import pynvml
 
-from joulestat.devices.backend import Limiter
-from joulestat.devices.nvml_gpu import NvmlGpu
+from joulestat.devices.nvml_gate import Gate
 from joulestat.domain.clock import Clock
-from joulestat.domain.device import Device, Reading
 from joulestat.domain.errors import BackendUnavailable, DeviceError
-
-_log = logging.getLogger(__name__)
 
 _ERROR_NAMES: dict[int, str] = {
     code: name.removeprefix("NVML_ERROR_")
@@ -32,134 +21,161 @@ _CURES = {
     "DRIVER_NOT_LOADED": "the kernel driver is not loaded: load it (modprobe nvidia) and check "
     "that nvidia-smi works",
     "LIB_RM_VERSION_MISMATCH": "the driver was updated while the old one still runs in the "
-    "kernel: reload it or reboot, then restart this process and its container",
+    "kernel: reload it or reboot; a container keeps its library, so start it anew after that",
     "NO_PERMISSION": "this user may not open /dev/nvidiactl: run as one for whom nvidia-smi works",
     "FUNCTION_NOT_FOUND": "the NVIDIA driver is too old: install a current one",
 }
-_ANY_CURE = "check that nvidia-smi works here, as this user"
+ANY_CURE = "check that nvidia-smi works here, as this user"
+
+CLOSED = "UNINITIALIZED"
+_FIELD_VALUES = "nvmlDeviceGetFieldValues"
+_PATIENCE_SECONDS = 1.0
+"""How long closing waits for calls in flight."""
 
 
-class NvmlBackend:
-    """Reads NVIDIA GPUs. Make one with ``open_nvml``."""
+class NvmlLibrary:
+    """NVML, opened, closed and opened anew. One per process: pynvml keeps it in its module.
 
-    name = "nvml"
-    serial = False
+    Attributes:
+        handles: NVML's handles by GPU UUID, filled by whoever looks. They die with the library;
+            a call finds its own as it starts, so that a UUID outlives a reopening.
+        absent: Error by UUID, of GPUs without a handle whose place is known.
+    """
 
-    def __init__(self, gpus: Sequence[NvmlGpu]) -> None:
-        self._gpus = {gpu.device.uuid: gpu for gpu in gpus}
-        self._closing = threading.Lock()
-        self._open = True
+    def __init__(self, clock: Clock) -> None:
+        self.handles: dict[str, Any] = {}
+        self.absent: dict[str, str] = {}
+        self._gate = Gate(clock)
+        self._closed_by = CLOSED
 
-    def devices(self) -> Sequence[Device]:
-        """Return the GPUs that answered at opening, in order of NVML index (PCI order)."""
-        return tuple(gpu.device for gpu in self._gpus.values())
-
-    def refresh(self) -> bool:
-        """Return False: the GPUs are those of the opening."""
-        return False
-
-    def read(self, device_uuid: str, *, details: bool) -> Reading:
-        """Read one GPU; see ``Backend.read``. One thread per device.
+    def open(self) -> None:
+        """Load libnvidia-ml.so.1 and start it.
 
         Raises:
-            DeviceError: No such GPU.
+            BackendUnavailable: No library, no driver or two versions of it; the message says
+                what to do. Nothing stays loaded, so that a later try finds what is new.
         """
-        return self._gpu(device_uuid).read(details=details)
-
-    def limiter(self, device_uuid: str) -> Limiter | None:
-        """Return what sets this GPU's limit; None where NVML has no range for it.
-
-        Found out at opening: this calls no driver.
-        """
-        return self._gpu(device_uuid).limiter
-
-    def close(self) -> None:
-        """Shut NVML down. Idempotent; a read after it lists its calls as UNINITIALIZED."""
-        with self._closing:
-            if not self._open:
-                return
-            self._open = False
-        _shut_down()
-
-    def _gpu(self, device_uuid: str) -> NvmlGpu:
-        gpu = self._gpus.get(device_uuid)
-        if gpu is None:
-            message = f"NVML showed no GPU {device_uuid!r} when it was opened"
-            raise DeviceError(message, call="nvmlDeviceGetUUID", error="NOT_FOUND")
-        return gpu
-
-
-def open_nvml(clock: Clock) -> NvmlBackend:
-    """Load libnvidia-ml.so.1 and find the GPUs.
-
-    A GPU that does not answer is left out with a warning: without its UUID nothing can be
-    said about it.
-
-    Raises:
-        BackendUnavailable: No library, no driver, two versions of it, or GPUs of which none
-            answers; the message says what to do.
-    """
-    _open_call("nvmlInit")
-    try:
-        count = _open_call("nvmlDeviceGetCount")
-        driver_version = _text(_open_call("nvmlSystemGetDriverVersion"))
-        return NvmlBackend(_find_gpus(count, driver_version, clock))
-    except BackendUnavailable:
-        _shut_down()
-        raise
-
-
-def _open_call(call: str) -> Any:
-    try:
-        return getattr(pynvml, call)()
-    except pynvml.NVMLError as error:
-        name = _error_name(error)
-        message = f"NVML cannot be used: {call} answered {name}; {_CURES.get(name, _ANY_CURE)}"
-        raise BackendUnavailable(message, call=call, error=name) from error
-
-
-def _shut_down() -> None:
-    try:
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError as error:
-        # A driver that is gone cannot be shut down, and nothing is left to do about it.
-        _log.warning("event=nvml_shutdown_failed error=%s", _error_name(error))
-
-
-def _find_gpus(count: int, driver_version: str, clock: Clock) -> list[NvmlGpu]:
-    gpus: list[NvmlGpu] = []
-    unanswered = ""
-    for index in range(count):
         try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            device = Device(
-                uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-                index=index,
-                vendor="NVIDIA",
-                model=_text(pynvml.nvmlDeviceGetName(handle)),
-                pci_bus_id=_text(pynvml.nvmlDeviceGetPciInfo(handle).busId),
-                driver_version=driver_version,
-            )
+            pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            unanswered = _error_name(error)
-            _log.warning("event=gpu_left_out backend=nvml gpu=%d error=%s", index, unanswered)
-            continue
-        gpus.append(NvmlGpu(device, partial(_ask, index, handle), clock))
-    if unanswered and not gpus:
-        message = f"NVML counts {count} GPU(s), none answers (last: {unanswered}); {_ANY_CURE}"
-        raise BackendUnavailable(message, call="nvmlDeviceGetHandleByIndex", error=unanswered)
-    return gpus
+            self._closed_by = _error_name(error)
+            _unload()
+            raise unavailable("nvmlInit", self._closed_by) from error
+        self._closed_by = ""
+
+    def call(self, name: str, *arguments: Any, who: str = "NVML") -> Any:
+        """Call one of nvidia-ml-py's functions; text comes as str.
+
+        Blocks as long as the driver does. Any thread.
+
+        Args:
+            name: Of the function.
+            arguments: Its arguments. A handle among them must be of this opening.
+            who: On whose behalf, for messages and ``hanging``.
+
+        Raises:
+            DeviceError: What NVML answered; UNINITIALIZED while it is closed, or why it could
+                not be opened.
+        """
+        ticket = self._gate.enter(who)
+        if ticket is None:
+            raise _failure(who, name, CLOSED)
+        try:
+            return self._answer(name, arguments)
+        except pynvml.NVMLError as error:
+            raise _failure(who, name, self._closed_by or _error_name(error)) from error
+        finally:
+            self._gate.leave(ticket)
+
+    def ask(self, device_uuid: str, name: str, *arguments: Any) -> Any:
+        """Call a function about one GPU, found by its UUID; see ``call``.
+
+        Raises:
+            DeviceError: What NVML answered; NOT_FOUND for a GPU that it does not show.
+        """
+        ticket = self._gate.enter(device_uuid)
+        if ticket is None:
+            raise _failure(device_uuid, name, CLOSED)
+        try:
+            handle = self.handles.get(device_uuid)
+            if handle is None:
+                why = self._closed_by or self.absent.get(device_uuid, "NOT_FOUND")
+                raise _failure(device_uuid, name, why)
+            return self._answer(name, (handle, *arguments))
+        except pynvml.NVMLError as error:
+            raise _failure(device_uuid, name, self._closed_by or _error_name(error)) from error
+        finally:
+            self._gate.leave(ticket)
+
+    def hanging(self) -> frozenset[str]:
+        """Return on whose behalf calls are in flight for more than a second."""
+        return self._gate.hanging()
+
+    def reopen(self) -> frozenset[str]:
+        """Close NVML, let go of the library and open what is there now.
+
+        Calls that arrive meanwhile wait for a second, then fail.
+
+        Returns:
+            Empty when it is open again; otherwise those whose calls hang, and nothing was done.
+
+        Raises:
+            BackendUnavailable: It could not be opened; now it is closed.
+        """
+        hanging = self.hanging() or self._gate.shut(_PATIENCE_SECONDS)
+        if hanging:
+            return hanging
+        try:
+            self._shut_down()
+            _unload()
+            self.open()
+        finally:
+            self._gate.open()
+        return frozenset()
+
+    def close(self) -> frozenset[str]:
+        """Shut NVML down.
+
+        Returns:
+            Those whose calls hang: then it is left as it is, to end with the process, because
+            shutting down would hang as well.
+        """
+        hanging = self._gate.shut(_PATIENCE_SECONDS)
+        if not hanging:
+            self._shut_down()
+            self._gate.open()
+        self._closed_by = CLOSED
+        return hanging
+
+    def _answer(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if self._closed_by:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+        if name == _FIELD_VALUES:
+            return _field(*arguments)
+        answer = getattr(pynvml, name, _missing)(*arguments)
+        # nvidia-ml-py has returned both, by version and by call.
+        return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
+
+    def _shut_down(self) -> None:
+        self.handles = {}
+        if self._closed_by:
+            return
+        self._closed_by = CLOSED
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            # A driver that is gone cannot be shut down, and nothing is left to do about it.
+            return
 
 
-def _ask(index: int, handle: Any, call: str, *arguments: Any) -> Any:
-    try:
-        if call == "nvmlDeviceGetFieldValues":
-            return _field(handle, *arguments)
-        return getattr(pynvml, call, _missing)(handle, *arguments)
-    except pynvml.NVMLError as error:
-        name = _error_name(error)
-        message = f"GPU {index}: {call} answered {name}"
-        raise DeviceError(message, call=call, error=name) from error
+def unavailable(call: str, error: str) -> BackendUnavailable:
+    """Return the error of an opening that failed, with its cure."""
+    message = f"NVML cannot be used: {call} answered {error}; {_CURES.get(error, ANY_CURE)}"
+    return BackendUnavailable(message, call=call, error=error)
+
+
+def _failure(who: str, call: str, error: str) -> DeviceError:
+    return DeviceError(f"{who}: {call} answered {error}", call=call, error=error)
 
 
 def _missing(*_: Any) -> None:
@@ -168,7 +184,11 @@ def _missing(*_: Any) -> None:
 
 
 def _field(handle: Any, field_id: int) -> int:
-    """Return one field: each has its own return code beside the call's."""
+    """Return one field: each has its own return code beside the call's.
+
+    Batching saves nothing here: over the stand-in the binding takes as long for an array of
+    four fields as for four calls.
+    """
     field = pynvml.nvmlDeviceGetFieldValues(handle, [field_id])[0]
     if field.nvmlReturn == pynvml.NVML_ERROR_INVALID_ARGUMENT:  # the driver predates the field
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -177,10 +197,23 @@ def _field(handle: Any, field_id: int) -> int:
     return int(field.value.uiVal)
 
 
+def _unload() -> None:
+    """Let go of the loaded library: one that was replaced on disk is not loaded otherwise.
+
+    pynvml never does it: it keeps the library, and pointers into it, as long as the process
+    lives. A pynvml that keeps them elsewhere is left alone, for a pointer into a library that is
+    gone is a crash.
+    """
+    library = pynvml.nvmlLib
+    pointers = getattr(pynvml, "_nvmlGetFunctionPointer_cache", None)
+    if library is None or pointers is None:
+        return
+    pointers.clear()
+    pynvml.nvmlLib = None
+    dlclose = ctypes.CDLL(None).dlclose
+    dlclose.argtypes = [ctypes.c_void_p]
+    dlclose(library._handle)  # noqa: SLF001 - documented by ctypes, underscore and all
+
+
 def _error_name(error: pynvml.NVMLError) -> str:
     return _ERROR_NAMES.get(error.value, f"ERROR_{error.value}")
-
-
-def _text(answer: str | bytes) -> str:
-    """Return text as str: nvidia-ml-py has returned both, by version and by call."""
-    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer

@@ -31,6 +31,19 @@ _THROTTLE_BITS = {
 _NO_UINT = 0xFFFF_FFFF
 _NO_ULONGLONG = 0xFFFF_FFFF_FFFF_FFFF
 
+_BREAKING = frozenset(
+    {
+        "GPU_IS_LOST",
+        "RESET_REQUIRED",
+        "GPU_NOT_FOUND",
+        "NOT_FOUND",
+        "UNINITIALIZED",
+        "DRIVER_NOT_LOADED",
+        "LIB_RM_VERSION_MISMATCH",
+    }
+)
+"""Errors that every other call would answer, too."""
+
 _CONSTRAINTS = "nvmlDeviceGetPowerManagementLimitConstraints"
 
 
@@ -38,8 +51,10 @@ class NvmlGpu:
     """Reads one GPU and remembers what it does not support, and its slow values.
 
     Attributes:
-        device: Which GPU.
+        device: Which GPU; its index may move.
         limiter: Sets its power limit; None where NVML has no range for it.
+        gone: Why the last round got no answer at all, or broke off; empty where it got one,
+            None before the first.
     """
 
     def __init__(self, device: Device, ask: Callable[..., Any], clock: Clock) -> None:
@@ -55,13 +70,21 @@ class NvmlGpu:
         self._clock = clock
         self._unsupported: set[str] = set()
         self._errors: list[CallError] = []
-        self._lost = False
+        self.gone: str | None = None
+        self._answered = False
+        self._broken_off = ""
         self._details = Details()
         self._default_watts: float | None = None
         self._range_watts: tuple[float | None, float | None] = (None, None)
         self._ask((_CONSTRAINTS,))
+        self._broken_off = ""
         # A range that merely failed to be read may come back: that GPU keeps its limiter.
         self.limiter = None if _CONSTRAINTS in self._unsupported else NvmlLimiter(ask)
+
+    @property
+    def persistence_mode(self) -> bool | None:
+        """Whether the driver stays loaded without clients, as last read; None for unknown."""
+        return self._details.persistence_mode
 
     def read(self, *, details: bool) -> Reading:
         """Read energy, power and the two limits that change; with ``details`` all the rest.
@@ -69,7 +92,7 @@ class NvmlGpu:
         Never raises for what the driver answers. One thread at a time.
         """
         self._errors = []
-        self._lost = False
+        self._answered, self._broken_off = False, ""
         if details:
             # Support comes and goes (MIG mode, persistence mode): the slow beat asks again.
             self._unsupported.clear()
@@ -86,6 +109,7 @@ class NvmlGpu:
         if details:
             self._read_fixed_limits()
             self._read_details()
+        self.gone = self._why_gone()
         return Reading(
             at_ns=at_ns,
             energy_counter_uj=_microjoules(energy_mj),
@@ -114,6 +138,7 @@ class NvmlGpu:
         )
         clock_mhz = self._ask(("nvmlDeviceGetClockInfo", _CLOCK_SM))
         memory = self._ask(("nvmlDeviceGetMemoryInfo",))
+        persistence = self._ask(("nvmlDeviceGetPersistenceMode",))
         self._details = Details(
             throttle_reasons=None if reasons is None else _throttle_reasons(reasons),
             utilization_ratio=None if utilization is None else utilization.gpu / 100,
@@ -121,28 +146,37 @@ class NvmlGpu:
             sm_clock_hertz=None if clock_mhz is None else clock_mhz * 1e6,
             memory_used_bytes=None if memory is None else memory.used,
             memory_size_bytes=None if memory is None else memory.total,
+            persistence_mode=None if persistence is None else bool(persistence),
         )
 
     def _ask(self, *calls: tuple[Any, ...]) -> Any:
         """Return what the first supported one of ``calls`` (name, arguments) answers.
 
-        None where none is supported, and where one failed, which is then listed. After
-        GPU_IS_LOST the rest of the round goes unasked: it would fail alike, each call after
-        its own timeout in the driver.
+        None where none is supported, and where one failed, which is then listed. After an
+        error for the whole GPU the rest of the round goes unasked: it would fail alike, each
+        call after its own timeout in the driver.
         """
         for call, *arguments in calls:
-            if self._lost or call in self._unsupported:
+            if self._broken_off or call in self._unsupported:
                 continue
             try:
-                return self._ask_nvml(call, *arguments)
+                answer = self._ask_nvml(call, *arguments)
             except DeviceError as error:
                 if error.error in NOT_OFFERED:
                     self._unsupported.add(call)
                     continue
-                self._lost = error.error == "GPU_IS_LOST"
+                if error.error in _BREAKING:
+                    self._broken_off = error.error
                 self._errors.append(CallError(call, error.error))
                 return None
+            self._answered = True
+            return answer
         return None
+
+    def _why_gone(self) -> str:
+        if self._broken_off or self._answered or not self._errors:
+            return self._broken_off
+        return self._errors[0].error
 
 
 def _watts(milliwatts: int | None) -> float | None:

@@ -14,15 +14,21 @@ from joulestat.domain.errors import BackendUnavailable
 _log = logging.getLogger(__name__)
 
 BACKENDS: dict[str, tuple[str, str]] = {
-    "nvml": ("joulestat.devices.nvml", "open_nvml"),
+    "nvml": ("joulestat.devices.nvml_backend", "open_nvml"),
+    "amd": ("joulestat.devices.amd", "open_amd"),
     "simulated": ("joulestat.devices.simulated", "open_simulated"),
 }
 """Name on the command line -> module and function that opens it. Imported only when asked for,
 so that a backend works without the libraries of the others."""
 
-HARDWARE_BACKENDS = ("nvml",)
+HARDWARE_BACKENDS = ("nvml", "amd")
 """What ``auto`` tries, in this order. Simulated GPUs must be asked for by name: their joules
 must never pass for real ones."""
+
+
+_told: dict[str, str] = {}
+"""Why each backend was last said to be skipped: ``auto`` may be asked every few seconds, and says
+only what changed. Of one thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ def open_backend(name: str, *, clock: Clock, simulated: SimulatedOptions) -> Bac
 
     Returns:
         The backend, to be closed by the caller; None for ``none``, and for ``auto`` where no
-        hardware backend has a device (why is logged).
+        hardware backend has a device. Why is logged, once per change of the reason; to ask again
+        every few seconds is cheap, and finds a library or driver that came since.
 
     Raises:
         BackendUnavailable: The name is unknown, or that backend cannot be opened here; the
@@ -79,13 +86,20 @@ def _open_first(clock: Clock) -> Backend | None:
         try:
             backend = _opener(name)(clock)
         except BackendUnavailable as error:
-            _log.warning("event=backend_skipped backend=%s reason=%r", name, str(error))
+            _skip(name, str(error))
             continue
         if backend.devices():
+            _told.pop(name, None)
             return backend
         backend.close()
-        _log.warning("event=backend_skipped backend=%s reason='it has no GPU'", name)
+        _skip(name, "it has no GPU")
     return None
+
+
+def _skip(name: str, reason: str) -> None:
+    if _told.get(name) != reason:
+        _log.warning("event=backend_skipped backend=%s reason=%r", name, reason)
+    _told[name] = reason
 
 
 def _opener(name: str) -> Callable[..., Backend]:

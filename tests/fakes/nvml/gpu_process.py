@@ -4,14 +4,17 @@ NVML is looked for when a process starts (LD_LIBRARY_PATH), so the parent cannot
 The other side is ``remote.py``. Every request has its own thread: one may hang in the driver.
 """
 
+import logging
 import sys
 import threading
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from joulestat.devices.backend import Backend
-from joulestat.devices.nvml import open_nvml
+from joulestat.devices.nvml_backend import open_nvml
+from joulestat.devices.probe import SimulatedOptions, open_backend
 from joulestat.domain.errors import DeviceError
 
 
@@ -50,6 +53,14 @@ class Servant:
     def now_ns(self) -> int:
         return self._clock.monotonic_ns()
 
+    def open_descriptors(self) -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def open_auto(self) -> bool:
+        simulated = SimulatedOptions(path=None, model="V100", gpus=1, seed=1)
+        self._backend = open_backend("auto", clock=self._clock, simulated=simulated)
+        return self._backend is not None
+
     def backend(self, method: str, *arguments: Any, **named: Any) -> Any:
         return getattr(self._backend, method)(*arguments, **named)
 
@@ -62,9 +73,8 @@ class Servant:
         return getattr(self._backend.limiter(device_uuid), method)(*arguments)
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, servant: Servant) -> None:
     """Answer (number, "answer", value) or (number, "raise", what) to each request, until EOF."""
-    servant = Servant()
     sending = threading.Lock()
 
     def fulfil(number: int, request: str, arguments: Any, named: Any) -> None:
@@ -85,4 +95,5 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    serve(Connection(int(sys.argv[1])), Servant())

@@ -1,9 +1,10 @@
 """The real NvmlBackend in another process, which loads the stand-in instead of a driver."""
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,23 @@ class RemoteNvml:
     """Fulfils ``Backend`` by asking a process of its own; ``kill`` it after use."""
 
     name = "nvml"
+    serial = False
+    program = PROGRAM
 
-    def __init__(self, standin: StandIn) -> None:
+    def __init__(self, standin: StandIn, *, keep_log: bool = False) -> None:
+        """Start the process.
+
+        Args:
+            standin: The host that it is on.
+            keep_log: Keep what it logs, for ``events``.
+        """
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, PROGRAM, str(theirs.fileno())],
+            [sys.executable, self.program, str(theirs.fileno())],
             env={**os.environ, **standin.environment()},
             pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE if keep_log else None,
+            text=True,
         )
         theirs.close()
         self._number = 0
@@ -41,6 +52,9 @@ class RemoteNvml:
     def devices(self) -> Sequence[Device]:
         devices: Sequence[Device] = self.ask("backend", "devices")
         return devices
+
+    def refresh(self) -> bool:
+        return bool(self.ask("backend", "refresh"))
 
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         reading: Reading = self.ask("backend", "read", device_uuid, details=details)
@@ -80,10 +94,22 @@ class RemoteNvml:
         raise getattr(errors, name)(message, call=call, error=error)
 
     def kill(self) -> None:
-        """End the process by SIGKILL: nothing in it can clean up."""
+        """End the process by SIGKILL: nothing in it can clean up. Idempotent."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def logged(self) -> list[str]:
+        """End the process and return the lines that it logged."""
+        assert self._process.stderr is not None
+        self._process.kill()
+        return self._process.stderr.read().splitlines()
+
+    def events(self) -> list[str]:
+        """End the process and return the names of the events that it logged, in order."""
+        return re.findall(r"event=(\w+)", "\n".join(self.logged()))
 
 
 class RemoteLimiter:
@@ -109,3 +135,24 @@ class RemoteLimiter:
 
     def _ask(self, method: str, *arguments: float) -> Any:
         return self._remote.ask("limiter", self._device_uuid, method, *arguments)
+
+
+Start = Callable[[StandIn], RemoteNvml]
+"""Starts a process on a host."""
+
+
+def read_all(nvml: RemoteNvml) -> list[Reading]:
+    """Read every GPU, slow values and all."""
+    return [nvml.read(device.uuid, details=True) for device in nvml.devices()]
+
+
+def errors_of(nvml: RemoteNvml) -> list[set[str]]:
+    """Read every GPU and return the names of the errors of each."""
+    return [{error.error for error in reading.errors} for reading in read_all(nvml)]
+
+
+def limiter_of(nvml: RemoteNvml, place: int) -> Limiter:
+    """Return the limiter of the GPU at this place of ``devices()``."""
+    limiter = nvml.limiter(nvml.devices()[place].uuid)
+    assert limiter is not None
+    return limiter

@@ -11,16 +11,20 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("nvml_standin.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("nvml_standin.c", "standin_driver.c")]
 LIBRARY = "libnvidia-ml.so.1"
+DRIVER_VERSION = "590.00.00"
 
-# state_t of nvml_standin.c: magic, number of GPUs, then one record of eight numbers per GPU.
-_HEADER = struct.Struct("=8sQ")
-_GPU = struct.Struct("=8Q")
+# state_t of standin_driver.h: magic, driver version, when it was loaded, number of GPUs; then
+# one record of eleven numbers per GPU.
+_HEADER = struct.Struct("=8s24sQQ")
+_GPU = struct.Struct("=11Q")
 
 
-def build_library(folder: Path) -> Path:
+def build_library(folder: Path, *, driver_version: str = DRIVER_VERSION) -> Path:
     """Compile the stand-in into ``folder``, which then is its LD_LIBRARY_PATH; return it.
+
+    One that lies there is replaced, not overwritten: a process that has it loaded keeps it.
 
     Raises:
         FileNotFoundError: There is no C compiler.
@@ -30,14 +34,17 @@ def build_library(folder: Path) -> Path:
         raise FileNotFoundError("no C compiler: the NVML stand-in needs cc on PATH")
     warnings = ["-Wall", "-Wextra"]  # not errors: compilers to come will find more to say
     shared = ["-fPIC", "-shared", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}", "-pthread"]
-    command = [compiler, "-std=gnu11", "-O2", *warnings, *shared]
-    subprocess.run([*command, "-o", folder / LIBRARY, SOURCE], check=True)
+    version = f'-DDRIVER_VERSION="{driver_version}"'
+    draft = folder / f"{LIBRARY}.draft"
+    command = [compiler, "-std=gnu11", "-O2", *warnings, *shared, version]
+    subprocess.run([*command, "-o", draft, *SOURCES], check=True)
+    draft.replace(folder / LIBRARY)
     return folder
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """One GPU in the driver's state; the order is that of ``gpu_t`` in nvml_standin.c."""
+    """One GPU in the driver's state; the order is that of ``gpu_t`` in standin_driver.h."""
 
     limit_mw: int
     default_mw: int
@@ -47,6 +54,9 @@ class GpuState:
     demand_mw: int
     energy_uj: int
     since_ns: int
+    persistence: int
+    mig_instances: int
+    hidden: int
 
     @property
     def power_mw(self) -> int:
@@ -97,8 +107,30 @@ class StandIn:
         self._calls.unlink(missing_ok=True)
 
     def reload_driver(self) -> None:
-        """Unload the driver: the next call finds energy at zero and default limits."""
+        """Unload the driver: the next call finds energy at zero and default limits.
+
+        Sessions live on, unless the plan says what they answer ("* * stale 1").
+        """
         self._state.unlink()
+
+    def upgrade_driver(self, version: str) -> None:
+        """Load another version of the driver: libraries that are not of it answer errors."""
+        draft = self._state.with_suffix(".upgrade")
+        magic, _, _, gpu_count = _HEADER.unpack(self._state.read_bytes()[: _HEADER.size])
+        now_ns = time.monotonic_ns()
+        header = _HEADER.pack(magic, version.encode(), now_ns, gpu_count)
+        draft.write_bytes(header + self._state.read_bytes()[_HEADER.size :])
+        draft.replace(self._state)
+        for index in range(gpu_count):
+            default_mw = self.gpu(index).default_mw
+            self.change(index, energy_uj=0, since_ns=now_ns, limit_mw=default_mw)
+
+    def add_gpu(self) -> None:
+        """Put one more GPU behind the others."""
+        with self._locked_state() as state:
+            *header, gpu_count = _HEADER.unpack(os.pread(state, _HEADER.size, 0))
+            os.pwrite(state, _HEADER.pack(*header, gpu_count + 1), 0)
+        self._gpus += 1
 
     def gpu(self, index: int) -> GpuState:
         """Return one GPU as it is in the driver now."""

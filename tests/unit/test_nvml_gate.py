@@ -1,0 +1,66 @@
+"""Who is let in, who is waited for, and who hangs."""
+
+import threading
+
+from fakes.clock import FakeClock
+from joulestat.devices.nvml_gate import Gate
+
+
+def test_a_gate_that_nobody_is_in_is_shut_at_once() -> None:
+    gate = Gate(FakeClock())
+    ticket = gate.enter("GPU-1")
+    assert ticket is not None
+    gate.leave(ticket)
+
+    assert frozenset() == gate.shut(0.0)
+
+
+def test_who_is_inside_is_waited_for() -> None:
+    gate = Gate(FakeClock())
+    ticket = gate.enter("GPU-1")
+    assert ticket is not None
+    leaving = threading.Timer(0.05, gate.leave, [ticket])
+    leaving.start()
+
+    assert frozenset() == gate.shut(10.0)
+    leaving.join()
+
+
+def test_a_gate_that_cannot_be_shut_stays_open_and_says_because_of_whom() -> None:
+    gate = Gate(FakeClock())
+    gate.enter("GPU-1")
+    gate.enter("GPU-2")
+
+    assert {"GPU-1", "GPU-2"} == gate.shut(0.01)
+    assert gate.enter("GPU-3") is not None
+
+
+def test_who_comes_to_a_shut_gate_gets_in_when_it_opens() -> None:
+    gate = Gate(FakeClock())
+    gate.shut(0.0)
+    tickets: list[int | None] = []
+    coming = threading.Thread(target=lambda: tickets.append(gate.enter("GPU-1")))
+    coming.start()
+    gate.open()
+    coming.join(5.0)
+
+    assert [0] == tickets
+
+
+def test_a_gate_that_stays_shut_is_not_waited_for_without_end() -> None:
+    gate = Gate(FakeClock())
+    gate.shut(0.0)
+
+    assert gate.enter("GPU-1") is None
+
+
+def test_a_call_hangs_after_a_second() -> None:
+    clock = FakeClock()
+    gate = Gate(clock)
+    gate.enter("GPU-1")
+    clock.advance(0.9)
+    gate.enter("GPU-2")
+    assert frozenset() == gate.hanging()
+    clock.advance(0.2)
+
+    assert {"GPU-1"} == gate.hanging()
