@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,16 @@ def test_an_interval_of_which_energy_is_missing_is_no_evidence(host: Host) -> No
     assert cells[Phase.TRAIN, TRANSITION].counts == Counts(50 + 60)
     assert cells[Phase.TRAIN, "250"].counts == Counts(40)
     assert cells[Phase.TRAIN, "250"].energy_uj == pytest.approx(4 * WATTS * UJ_PER_JOULE)
+
+
+def test_an_index_is_that_of_the_gpu_that_is_there_now(host: Host) -> None:
+    moved = replace(GPU, uuid="GPU-b", index=0)
+    host.sampler.adopt("nvml", [GPU, replace(moved, index=1)], host.memory.instrument)
+    assert host.sampler.uuid_of_index(1) == "GPU-b"
+    host.sampler.adopt("nvml", [moved], host.memory.instrument)
+
+    assert host.sampler.uuid_of_index(0) == "GPU-b"
+    assert host.sampler.uuid_of_index(1) is None
 
 
 def test_a_gpu_that_fails_is_not_up_and_keeps_its_energy(host: Host) -> None:

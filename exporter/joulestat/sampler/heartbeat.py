@@ -66,6 +66,7 @@ class Sampler:
         """
         self._backend = "none"
         self._instruments: Mapping[str, Instrument] = {}
+        self._indices: Mapping[int, str] = {}
         self._ledger = ledger
         self._store = store
         self._unsaved = dict(unsaved)
@@ -102,6 +103,10 @@ class Sampler:
         self._backend = backend
         # Replaced, not changed: other threads may be walking through it.
         self._instruments = {each.device.uuid: each for each in in_order}
+        # An index that one GPU left and another one got is the other's.
+        self._indices = {each.device.index: each.device.uuid for each in in_order} | {
+            device.index: device.uuid for device in devices
+        }
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -133,8 +138,7 @@ class Sampler:
 
     def uuid_of_index(self, index: int) -> str | None:
         """Return the UUID of the device with an index, None where there is none. Any thread."""
-        devices = (each.device for each in self._instruments.values())
-        return next((device.uuid for device in devices if device.index == index), None)
+        return self._indices.get(index)
 
     def is_ticking(self) -> bool:
         """Tell whether the last tick is recent. Any thread; asks no driver."""
