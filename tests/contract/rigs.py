@@ -1,8 +1,11 @@
 """For each backend, the hands that the contract needs on its hardware."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fakes.amd import host
+from fakes.amd.remote import AmdHost, RemoteAmd
 from fakes.clock import FakeClock
 from fakes.nvml.remote import RemoteNvml
 from fakes.nvml.standin import StandIn
@@ -14,10 +17,39 @@ from joulestat.devices.world import Fault, SimulatedWorld
 GPUS = 3
 
 
+@dataclass(frozen=True)
+class Words:
+    """The vendor's names of the errors that the contract speaks of."""
+
+    lost: str = "GPU_IS_LOST"
+    closed: str = "UNINITIALIZED"
+    refused: str = "INVALID_ARGUMENT"
+    denied: str = "NO_PERMISSION"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What the hardware or its library can; what it cannot must be None and no error.
+
+    Attributes:
+        counts: Has an energy counter.
+        tells_enforced: Tells the limit in force apart from the one that was set.
+        tells_throttling: Tells why the clocks are held back.
+        counter_scale: What the library's joule is to one joule.
+    """
+
+    counts: bool = True
+    tells_enforced: bool = True
+    tells_throttling: bool = True
+    counter_scale: float = 1.0
+
+
 class Rig(Protocol):
     """A backend over hardware that a test has in its hands."""
 
     backend: Backend
+    words: Words
+    can: Abilities
 
     def now_ns(self) -> int:
         """CLOCK_MONOTONIC as the backend sees it."""
@@ -54,6 +86,9 @@ class Rig(Protocol):
 
 class NvmlRig:
     """The real nvidia-ml-py over the stand-in library, in a process of its own."""
+
+    words = Words()
+    can = Abilities()
 
     def __init__(self, library_folder: Path, folder: Path) -> None:
         self._standin = StandIn(library_folder, folder, gpus=GPUS)
@@ -94,6 +129,9 @@ class NvmlRig:
 class SimulatedRig:
     """The simulated backend over a world without noise, on a clock that is turned by hand."""
 
+    words = Words()
+    can = Abilities()
+
     def __init__(self, folder: Path) -> None:
         self._path = folder / "world"
         self._clock = FakeClock()
@@ -133,3 +171,56 @@ class SimulatedRig:
 
     def _uuid(self, index: int) -> str:
         return self.backend.world.uuids[index]
+
+
+class AmdRig:
+    """The real AMD backend over stand-ins for amdsmi, pyrsmi and the kernel's files."""
+
+    def __init__(self, sources: tuple[str, ...], folder: Path) -> None:
+        self._host = AmdHost(folder, sources=sources, cards=GPUS)
+        with_amdsmi = "amdsmi" in sources
+        self.words = (
+            Words(lost="NOT_FOUND", closed="NOT_INIT", refused="INVAL", denied="NO_PERM")
+            if with_amdsmi
+            else Words(lost="ENODEV", closed="NOT_INIT", refused="EINVAL", denied="EACCES")
+        )
+        self.can = Abilities(
+            counts=with_amdsmi,
+            tells_enforced=False,
+            tells_throttling=with_amdsmi,
+            # The library's 15.3 uJ are really 2^-16 J: its joules are 0.27 % too many.
+            counter_scale=15.3e-6 * 2**16,
+        )
+        self.backend = self._open()
+
+    def _open(self) -> RemoteAmd:
+        remote = RemoteAmd(self._host)
+        remote.open()
+        return remote
+
+    def now_ns(self) -> int:
+        return int(self.backend.ask("now_ns"))
+
+    def advance(self, seconds: float) -> None:
+        self._host.advance(seconds)
+        self.backend.ask("advance", seconds)
+
+    def occupy(self, index: int) -> None:
+        self._host.change(index, demand_mw=240_000)
+
+    def lose(self, index: int) -> None:
+        self._host.fault(gpu=index, status=host.NOT_FOUND, errno=host.ENODEV)
+
+    def find(self, index: int) -> None:
+        self._host.heal()
+
+    def forbid_writes(self) -> None:
+        self._host.fault("amdsmi_set_power_cap", status=host.NO_PERM)
+        self._host.fault("power1_cap write", errno=host.EACCES)
+
+    def reopen(self) -> None:
+        self.backend.kill()
+        self.backend = self._open()
+
+    def end(self) -> None:
+        self.backend.kill()

@@ -195,7 +195,7 @@ def watts(answer: object) -> float | None:
     An MI250's odd die answers 0 W, because its even neighbour carries both.
     """
     power_watts = number(answer)
-    return power_watts if power_watts and power_watts <= HIGHEST_WATTS else None
+    return float(power_watts) if power_watts and power_watts <= HIGHEST_WATTS else None
 
 
 def caps(set_uw: object, default_uw: object, min_uw: object, max_uw: object) -> Caps:

@@ -123,11 +123,10 @@ class _Files:
     def write(self, name: str, value: int) -> None:
         folder = self._folder()
         try:
-            if folder is None:
-                raise FileNotFoundError(errno.ENOENT, "no hwmon folder")
-            # "r+": the kernel's files are never made anew, and "w" would make a missing one.
-            with (folder / name).open("r+", encoding="ascii") as file:
-                file.write(str(value))
+            if folder is None or not (folder / name).exists():
+                self._check_there(name)
+                raise FileNotFoundError(errno.ENOENT, "this card has no such file")
+            (folder / name).write_text(str(value), encoding="ascii")
         except OSError as error:
             raise self._failed(name, error) from error
 
