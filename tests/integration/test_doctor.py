@@ -74,6 +74,18 @@ def test_a_driver_is_read_and_never_written(nvml_standin: StandIn) -> None:
     assert [] == [call for call, _, _ in nvml_standin.calls() if call.startswith("nvmlDeviceSet")]
 
 
+def test_persistence_mode_that_is_off_is_a_warning(nvml_standin: StandIn) -> None:
+    arguments = (f"--url={NOBODY_LISTENS}", f"--prometheus.url={NOBODY_LISTENS}")
+    environment = {"JOULESTAT_BACKEND": "nvml", **nvml_standin.environment()}
+    _, on = consult(*arguments, **environment)
+    nvml_standin.change(1, persistence=0)
+    _, off = consult(*arguments, **environment)
+
+    assert "ok" == on["persistence mode"]["verdict"]
+    assert "warn" == off["persistence mode"]["verdict"]
+    assert "GPU 1" in off["persistence mode"]["found"]
+
+
 def test_a_gpu_that_is_lost_is_named_with_the_drivers_word_for_it(nvml_standin: StandIn) -> None:
     nvml_standin.plan("nvmlDeviceGetPowerManagementLimit 1 ret 15")
 

@@ -88,7 +88,24 @@ def joules_per_step(run: RunState) -> float | None:
 
 def _devices(snapshot: Snapshot) -> str:
     rows = [_device(state, snapshot.wall_seconds) for state in snapshot.devices]
-    return _table("GPUs", ("GPU", "Model", "Power", "#Limit", "Lease", "#Energy"), rows)
+    headings = ("GPU", "Model", "Power", "#Limit", "Lease", "#Energy")
+    return _table("GPUs", headings, rows) + _without_persistence(snapshot)
+
+
+def _without_persistence(snapshot: Snapshot) -> str:
+    off = [
+        str(state.device.index)
+        for state in snapshot.devices
+        if state.reading is not None and state.reading.details.persistence_mode is False
+    ]
+    if not off:
+        return ""
+    return (
+        f"<aside><p><b>Persistence mode is off on GPU {', '.join(off)}.</b> A power limit there "
+        "is forgotten, and the energy counter starts again, whenever the last program closes the "
+        "GPU.</p><p>Enable the service <code>nvidia-persistenced</code>, or run "
+        "<code>sudo nvidia-smi -pm 1</code>.</p></aside>"
+    )
 
 
 def _device(state: DeviceState, now_seconds: float) -> Sequence[str]:

@@ -106,6 +106,7 @@ def _check_backend(backend: Backend) -> list[Finding]:
         _check_readings(readings),
         _check_counters(readings),
         _check_limiters(backend, devices),
+        *_check_persistence(readings),
     ]
 
 
@@ -155,6 +156,23 @@ def _check_limiters(backend: Backend, devices: Sequence[Device]) -> Finding:
         )
     shown = ", ".join(f"{low:.0f} to {high:.0f} W" for low, high in sorted(ranges))
     return ok("power limits", f"may be set from {shown}")
+
+
+def _check_persistence(readings: Sequence[tuple[Device, Reading]]) -> list[Finding]:
+    modes = {device.index: reading.details.persistence_mode for device, reading in readings}
+    off = [index for index, is_on in modes.items() if is_on is False]
+    if off:
+        return [
+            warn(
+                "persistence mode",
+                f"off on GPU {_listed(off)}: its power limit and energy counter are lost "
+                "whenever the last program closes the GPU",
+                "enable the service nvidia-persistenced, or run: sudo nvidia-smi -pm 1",
+            )
+        ]
+    if any(modes.values()):
+        return [ok("persistence mode", "on: power limits stay while no program runs")]
+    return []  # not a thing of this vendor's
 
 
 def _listed(indices: Sequence[int]) -> str:
