@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 
 from fakes.host import BASELINE_WATTS, GPU, Host
 from fakes.limiter import Crash
-from joulestat.domain.errors import ControlReadOnly
+from joulestat.domain.errors import ControlReadOnly, UnknownDevice
 from joulestat.domain.limit import RevertOutcome
+from joulestat.power.leases import LeaseRecord
 
 
 @pytest.fixture
@@ -247,4 +248,31 @@ def test_a_limit_left_on_a_card_that_comes_back_later_is_put_back_then(tmp_path:
     assert BASELINE_WATTS == gone.read_watts()
     assert 200.0 == host.card.read_watts()
     assert {GPU, "GPU-b"} == set(host.governor.controls())
+    host.stop()
+
+
+def test_no_lease_is_granted_on_a_card_before_what_was_left_on_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path, n_cards=2)
+    host.grant(250.0, gpu="GPU-b")
+    host.kill()
+    late = host.cards.pop("GPU-b")
+    host.start()
+    read = host.journal.records
+
+    def records_while_somebody_asks() -> Sequence[LeaseRecord]:
+        left = read()
+        with pytest.raises(UnknownDevice):
+            host.grant(200.0, gpu="GPU-b")
+        host.grant(180.0)
+        return left
+
+    monkeypatch.setattr(host.journal, "records", records_while_somebody_asks)
+    host.governor.adopt({"GPU-b": late})
+
+    assert BASELINE_WATTS == late.limit_watts
+    # A lease of our own is not taken for one that was left.
+    host.pass_time(1.0)
+    assert 180.0 == host.card.limit_watts
     host.stop()

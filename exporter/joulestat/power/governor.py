@@ -72,10 +72,11 @@ class Governor:
                 coming back. Without it they do one device after the other.
         """
         self._on_write = on_write
-        self._devices: Mapping[str, ControlledDevice] = {}
         self._journal = journal
         self._clock = clock
         self._policy = policy
+        # Replaced, not changed: other threads may be walking through it.
+        self._devices = self._made(limiters)
         self._books = Bookkeeping(journal, audit, clock)
         reverter = Reverter(self._books, clock)
         self._granter = Granter(self._books, reverter, clock)
@@ -83,7 +84,7 @@ class Governor:
         self._closing = False
         self._publish_lock = threading.Lock()
         self._controls: Mapping[str, PowerControl] = MappingProxyType({})
-        self._add(limiters)
+        self._publish()
 
     @property
     def read_only_reason(self) -> str | None:
@@ -209,25 +210,26 @@ class Governor:
         Returns:
             What became of each device that had a lease of this boot.
         """
-        return self._end_leftovers()
+        left = take_up(self._devices, self._journal, self._books, self._clock)
+        return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
     def adopt(self, limiters: Mapping[str, Limiter]) -> Mapping[str, Revert]:
         """Take control of devices that are new, and ``recover`` what was left on them."""
-        self._add({uuid: each for uuid, each in limiters.items() if uuid not in self._devices})
-        return self._end_leftovers()
+        added = self._made(
+            {uuid: each for uuid, each in limiters.items() if uuid not in self._devices}
+        )
+        # Before anybody can ask for them: a lease granted now would take the limit of one that
+        # was left for the baseline.
+        left = take_up(added, self._journal, self._books, self._clock, in_use=self._devices)
+        self._devices = {**self._devices, **added}
+        self._publish()
+        return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
-    def _add(self, limiters: Mapping[str, Limiter]) -> None:
-        # Replaced, not changed: other threads may be walking through it.
-        added = {
+    def _made(self, limiters: Mapping[str, Limiter]) -> Mapping[str, ControlledDevice]:
+        return {
             uuid: ControlledDevice(uuid, limiter, self._policy, self._on_write)
             for uuid, limiter in limiters.items()
         }
-        self._devices = {**self._devices, **added}
-        self._publish()
-
-    def _end_leftovers(self) -> Mapping[str, Revert]:
-        left = take_up(self._devices, self._journal, self._books, self._clock)
-        return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
     def close(self) -> Mapping[str, Revert]:
         """Grant nothing more and end every lease, within the policy's driver timeout.

@@ -1,7 +1,7 @@
 """What an earlier process left in the journal: whose limit is to be put back, and whose is not."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import StateError
@@ -19,11 +19,20 @@ def take_up(
     journal: Journal,
     books: Bookkeeping,
     clock: Clock,
+    *,
+    in_use: Container[str] = (),
 ) -> list[ControlledDevice]:
     """Return those of the devices that a lease of this boot was left on, ready to be ended.
 
     A lease of an earlier boot is dropped and nothing written: limits do not survive a boot. A
     lease of a device that is not there stays in the journal, for when it is back.
+
+    Args:
+        devices: Of which nobody can have asked anything yet: their locks are not taken.
+        journal: What was left.
+        books: Records what is dropped.
+        clock: Tells this boot.
+        in_use: UUIDs of devices whose leases are this process's own.
     """
     try:
         records = journal.records()
@@ -33,13 +42,15 @@ def take_up(
     left: list[ControlledDevice] = []
     for record in records:
         uuid = record.lease.device_uuid
+        if uuid in in_use:
+            continue
         device = devices.get(uuid)
         if record.boot_id != clock.boot_id():
             books.try_note(AuditPhase.EVENT, "drop", gpu_uuid=uuid, cause=EndCause.LOST)
             books.try_forget(uuid)
         elif device is None:
             _LOG.warning("event=leased_gpu_missing gpu_uuid=%s", uuid)
-        elif device.record is None:
+        else:
             device.record = record
             device.ending = Ending(EndCause.RECOVERED, OURSELVES)
             left.append(device)
