@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fakes.nvml import faults
 from fakes.nvml.remote import RemoteNvml
 from fakes.nvml.standin import StandIn
 from joulestat.devices.backend import Limiter
@@ -98,6 +99,59 @@ def test_a_planned_latency_is_felt(
     at_ns = nvml.read(device_uuid, details=False).at_ns
 
     assert at_ns - start_ns >= 20_000_000  # stamped in the middle of 40 ms
+
+
+def test_a_counter_can_freeze_dip_jump_and_be_itself_again(
+    two_processes: tuple[RemoteNvml, RemoteNvml], nvml_standin: StandIn
+) -> None:
+    nvml = two_processes[0]
+    nvml_standin.advance(1_000.0)
+    true_uj = energy_uj(nvml)
+    shown_uj = []
+    for fault in (
+        faults.frozen_counter(0, 7_000),
+        faults.shifted_counter(0, -8_500_000),
+        faults.shifted_counter(0, 30_000_000),
+    ):
+        nvml_standin.plan(fault)
+        shown_uj.append(energy_uj(nvml))
+    nvml_standin.plan()
+
+    assert 7_000_000 == shown_uj[0]
+    off_uj = [shown_uj[1] - true_uj, shown_uj[2] - true_uj, energy_uj(nvml) - true_uj]
+    assert [-8.5e9, 30e9, 0] == pytest.approx(off_uj, abs=1e7)
+
+
+def test_a_reset_gpu_counts_from_zero_and_its_neighbour_goes_on(
+    two_processes: tuple[RemoteNvml, RemoteNvml], nvml_standin: StandIn
+) -> None:
+    nvml_standin.advance(1_000.0)
+    nvml_standin.change(0, energy_uj=0)
+
+    assert nvml_standin.gpu(0).energy_uj < 1e9 < nvml_standin.gpu(1).energy_uj
+
+
+@pytest.mark.parametrize("error", ["NOT_SUPPORTED", "NO_PERMISSION", "TIMEOUT", "UNKNOWN"])
+def test_a_call_can_fail_in_the_vendors_words(
+    two_processes: tuple[RemoteNvml, RemoteNvml], nvml_standin: StandIn, error: str
+) -> None:
+    nvml = two_processes[0]
+    nvml_standin.plan(faults.failing(ENERGY, getattr(faults, error), gpu=0))
+    reading = nvml.read(nvml.devices()[0].uuid, details=False)
+
+    listed = [] if error == "NOT_SUPPORTED" else [error]
+    assert listed == [failed.error for failed in reading.errors]
+    assert reading.energy_counter_uj is None
+
+
+def test_another_drivers_library_answers_version_mismatch(
+    two_processes: tuple[RemoteNvml, RemoteNvml], nvml_standin: StandIn
+) -> None:
+    nvml_standin.upgrade_driver("600.10.20")
+
+    for nvml in two_processes:
+        reading = nvml.read(nvml.devices()[0].uuid, details=False)
+        assert ["LIB_RM_VERSION_MISMATCH"] == [failed.error for failed in reading.errors]
 
 
 def test_a_write_can_be_made_to_store_another_value(
