@@ -12,7 +12,7 @@ from joulestat.metering.meter import Meter, MeterRecord
 from joulestat.runs.account import NOBODY
 from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.ledger import Ledger, LedgerPolicy
-from joulestat.runs.memory import changed_documents, restored_ledger
+from joulestat.runs.memory import DEVICE, changed_documents, restored_ledger
 
 GPUS = ("GPU-a", "GPU-b", "GPU-c")
 POLICY = LedgerPolicy(max_runs=3, max_ranks=6, max_ended=2)
@@ -182,6 +182,8 @@ class Node(RuleBasedStateMachine):
                 self.documents.pop(key, None)
             else:
                 self.documents[key] = text
+        if not same_boot:  # as service/memory.py does
+            self.documents = {k: v for k, v in self.documents.items() if not k.startswith(DEVICE)}
         budgets = Budgets([BudgetTerms("q4", "nlp", 1e6, 0.0, 2e9)])
         self.ledger = restored_ledger(
             self.documents,
@@ -193,9 +195,12 @@ class Node(RuleBasedStateMachine):
         )
         for gpu, meter in self.meters.items():
             record = meter.record
-            assert record is not None
-            text = record.to_document()
-            self.meters[gpu] = Meter(MeterRecord.from_document(text, same_boot=same_boot))
+            kept = same_boot and record is not None
+            text = record.to_document() if record is not None else ""
+            self.meters[gpu] = Meter(MeterRecord.from_document(text) if kept else None)
+        if not same_boot:
+            self.before = {key: uj for key, uj in self.before.items() if not key.startswith("GPU")}
+            self._tick(0, [0, 0, 0])
 
     @invariant()
     def credited_and_unattributed_and_pending_are_the_device_total(self) -> None:

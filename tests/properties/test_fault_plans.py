@@ -133,7 +133,7 @@ def test_no_fault_plan_makes_energy_fall_jump_or_drift_from_the_truth(plan: list
             assert meter.state is not None
             by_power, before_uj = meter.state.remembered, card.true_uj
             text = meter.record.to_document()
-            meter = Meter(MeterRecord.from_document(text, same_boot=True))
+            meter = Meter(MeterRecord.from_document(text))
             watch(meter, card.tick(episode.watts, None))
             # Across a restart the register is known, power is not.
             unknowable_uj += (card.true_uj - before_uj) * by_power

@@ -174,21 +174,10 @@ def test_a_restart_within_one_boot_credits_what_was_drawn_meanwhile() -> None:
     before = metered(reading(1, 5_000), reading(2, 5_250))
     assert before.record is not None
 
-    after = Meter(MeterRecord.from_document(before.record.to_document(), same_boot=True))
+    after = Meter(MeterRecord.from_document(before.record.to_document()))
     after.observe(reading(102, 30_250))
 
     assert total_joules(after) == 30_250
-
-
-def test_after_a_reboot_the_total_goes_on_and_the_register_begins_anew() -> None:
-    before = metered(reading(900, 5_000), reading(901, 5_250))
-    assert before.record is not None
-
-    after = Meter(MeterRecord.from_document(before.record.to_document(), same_boot=False))
-    after.observe(reading(10, 40))
-    after.observe(reading(11, 290))
-
-    assert total_joules(after) == 5_500
 
 
 def test_energy_that_is_missing_before_a_reading_is_told() -> None:

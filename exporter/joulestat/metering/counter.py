@@ -29,7 +29,7 @@ class CounterRecord:
     """What must survive a restart of the exporter.
 
     Attributes:
-        raw_uj: Last believed register value; None after a reboot, when the register began anew.
+        raw_uj: Last believed register value, None before the first.
         at_ns: CLOCK_MONOTONIC of that reading.
     """
 

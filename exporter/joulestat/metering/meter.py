@@ -61,14 +61,11 @@ class MeterRecord:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_document(cls, text: str, *, same_boot: bool) -> "MeterRecord":
-        """Return the record of a document; after a reboot the register is unknown anew."""
+    def from_document(cls, text: str) -> "MeterRecord":
+        """Return the record of a document, written earlier in this boot."""
         document = json.loads(text)
-        counter = document["counter"]
-        if counter is not None:
-            document["counter"] = CounterRecord(**counter) if same_boot else CounterRecord(None, 0)
-            if not same_boot:
-                document["target_uj"] = document["total_uj"]
+        if document["counter"] is not None:
+            document["counter"] = CounterRecord(**document["counter"])
         document["anomalies"] = {
             Anomaly(name): count for name, count in document["anomalies"].items()
         }

@@ -31,10 +31,10 @@ def device_to_document(device: DeviceBook) -> str:
     )
 
 
-def device_from_document(text: str, *, same_boot: bool) -> DeviceBook:
-    """Return the device as it was. Times of another boot mean nothing and start anew at 0."""
+def device_from_document(text: str) -> DeviceBook:
+    """Return the device as it was, earlier in this boot."""
     document = json.loads(text)
-    at_ns = document["at_ns"] if same_boot else 0
+    at_ns = document["at_ns"]
     account = DeviceAccount(0)
     account.unattributed_uj = {
         UnattributedReason(reason): uj for reason, uj in document["unattributed_uj"].items()
@@ -45,8 +45,8 @@ def device_from_document(text: str, *, same_boot: bool) -> DeviceBook:
         for start_uj, holders in document["epochs"]
     ]
     account.settled_uj = {(run, rank): uj for run, rank, uj in document["settled_uj"]}
-    changes = [Change(*change) for change in document.get("limit_changes", ())]
-    track = LimitTrack(document["limit"], at_ns, changes) if same_boot else LimitTrack()
+    changes = [Change(*change) for change in document["limit_changes"]]
+    track = LimitTrack(document["limit"], at_ns, changes)
     return DeviceBook(EnergyCurve(at_ns, document["total_uj"]), track, account)
 
 

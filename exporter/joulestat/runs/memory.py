@@ -45,8 +45,8 @@ def restored_ledger(
     """Return the ledger as it was when its documents were written.
 
     Within one boot the hardware counters ran on, so open claims go on and the interval across
-    the restart is credited whole. After a reboot no process of before can push any more: its
-    claims end, and what they had not been credited is stale.
+    the restart is credited whole. After a reboot no process of before can push any more, so its
+    claims have ended, and the devices' registers, with all that is told from them, begin anew.
 
     Args:
         documents: What ``changed_documents`` returned, merged over time.
@@ -58,10 +58,8 @@ def restored_ledger(
     """
     ledger = Ledger(policy, instance, budgets)
     for key, text in documents.items():
-        if key.startswith(DEVICE):
-            ledger.devices[key.removeprefix(DEVICE)] = device_from_document(
-                text, same_boot=same_boot
-            )
+        if key.startswith(DEVICE) and same_boot:
+            ledger.devices[key.removeprefix(DEVICE)] = device_from_document(text)
         elif key.startswith(RUN):
             ledger.runs[key.removeprefix(RUN)] = run_from_document(text)
     prefix = f"{BUDGETS}/"
@@ -80,13 +78,4 @@ def restored_ledger(
                 book.settled = None
                 book.ended = True
         ledger.dirty.add(run.name)
-    if not same_boot:
-        _close_accounts(ledger)
     return ledger
-
-
-def _close_accounts(ledger: Ledger) -> None:
-    """End every claim where its device's energy was last known."""
-    for device in ledger.devices.values():
-        for holder in [each for each in device.account.settled_uj if each[1] >= 0]:
-            device.account.leave(holder, device.curve.end_uj)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from joulestat.domain.device import Device
 from joulestat.metering.meter import Meter, MeterRecord
+from joulestat.runs.memory import DEVICE
 from joulestat.runs.store import DocumentStore
 from joulestat.sampler import METER, Instrument
 
@@ -16,13 +17,18 @@ IDENTITY = "identity"
 class Memory:
     """What an earlier process of this node left behind.
 
+    After a reboot the registers of the devices begin anew, and so does all that is told from
+    them: Prometheus takes a counter that falls to next to nothing for what it is, a restart,
+    while one that falls a little, because the last second was not on disk, would make
+    ``increase()`` count a lifetime of energy twice. Runs and budgets go on.
+
     Attributes:
         documents: By key.
-        same_boot: Whether it was of this boot, so that its times and counters go on.
+        same_boot: Whether it was of this boot, so that its times and registers go on.
         instance: Identity of the memory; an empty one gets a new identity.
-        unsaved: What marks it as this boot's, and meters as this boot continues them. To be
-            written only together with all the rest: alone, it would make the next process take
-            times and registers of an earlier boot for those of this one.
+        unsaved: What marks it as this boot's, and drops what was of another. To be written only
+            together with all the rest: alone, it would make the next process take times of an
+            earlier boot for those of this one.
     """
 
     documents: dict[str, str]
@@ -41,18 +47,14 @@ class Memory:
             IDENTITY: json.dumps({"instance": instance, "boot_id": boot_id})
         }
         if not same_boot:
-            meters = {key: text for key, text in documents.items() if key.startswith(METER)}
-            continued = {
-                key: MeterRecord.from_document(text, same_boot=False).to_document()
-                for key, text in meters.items()
-            }
-            documents |= continued
-            unsaved |= continued
+            over = [key for key in documents if key.startswith((METER, DEVICE))]
+            for key in over:
+                del documents[key]
+                unsaved[key] = None
         return cls(documents, same_boot, instance, unsaved)
 
     def instrument(self, device: Device) -> Instrument:
         """Return an instrument for a device, with its meter as it was left."""
         text = self.documents.get(METER + device.uuid)
-        if text is None:
-            return Instrument(device, Meter())
-        return Instrument(device, Meter(MeterRecord.from_document(text, same_boot=True)))
+        meter = Meter() if text is None else Meter(MeterRecord.from_document(text))
+        return Instrument(device, meter)
