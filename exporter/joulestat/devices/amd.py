@@ -54,7 +54,11 @@ class AmdBackend:
         return dict(self._inventory.reasons)
 
     def devices(self) -> Sequence[Device]:
-        """Return the GPUs in the order of ``amd-smi list``, whose indices they have."""
+        """Return all GPUs that were ever seen, in the order of ``amd-smi list``.
+
+        One that went away keeps its last index, behind the one that has it now; reading it
+        lists an error.
+        """
         return tuple(gpu.device for gpu in self._gpus.values())
 
     def refresh(self) -> bool:
@@ -125,8 +129,8 @@ class AmdBackend:
         self._retry_ns = min(2 * self._retry_ns, _LAST_RETRY_NS)
         self._addresses = self._sysfs.addresses()
         found = self._inventory.look()
-        if found is not None:  # else the GPUs stay, and fail until their driver is back
-            self._gpus = {each.device.uuid: self._taken(each) for each in found}
+        if found is not None:  # else the driver is gone: its GPUs fail until it is back
+            self._take_all(found)
         if self._gpus:
             self._tell()
 
@@ -137,21 +141,31 @@ class AmdBackend:
                 _log.info("event=amd_source_skipped source=%s reason=%r", source, reason)
         self._told = self.reasons
 
+    def _take_all(self, found: Sequence[Found]) -> None:
+        there = {each.device.uuid: self._taken(each) for each in found}
+        for uuid in self._gpus.keys() - there.keys():
+            self._gpus[uuid].take_away()
+        gpus = {**there, **{uuid: gpu for uuid, gpu in self._gpus.items() if uuid not in there}}
+        self._gpus = dict(sorted(gpus.items(), key=lambda item: item[1].device.index))
+
     def _taken(self, found: Found) -> AmdGpu:
         """Return the GPU with its new sources: the one that is known, so that it remembers."""
-        known = self._gpus.get(found.device.uuid)
-        if known is not None:
-            known.take(found.device, found.offers, found.writers)
-            return known
-        gpu = AmdGpu(found.device, found.offers, found.writers, self._clock)
-        if _is_limitable(gpu):
-            self._limiters.setdefault(found.device.uuid, AmdLimiter(gpu))
+        uuid = found.device.uuid
+        gpu = self._gpus.get(uuid)
+        if gpu is None:
+            gpu = AmdGpu(found.device, found.offers, found.writers, self._clock)
+        elif gpu.device == found.device:
+            gpu.take(found.device, found.offers, found.writers)
+            return gpu
+        gpu.take(found.device, found.offers, found.writers)
+        if uuid not in self._limiters and _is_limitable(gpu):
+            self._limiters[uuid] = AmdLimiter(gpu)
         _log.info(
             "event=amd_sources gpu=%d gpu_uuid=%s energy=%s power=%s limits=%s limiter=%s",
             gpu.device.index,
-            gpu.device.uuid,
+            uuid,
             *gpu.sources(),
-            "yes" if gpu.device.uuid in self._limiters else "no",
+            "yes" if uuid in self._limiters else "no",
         )
         return gpu
 

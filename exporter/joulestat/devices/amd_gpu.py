@@ -53,6 +53,11 @@ class AmdGpu:
         self.writers = writers
         self.device = device
 
+    def take_away(self) -> None:
+        """Have no source any more: the libraries do not show this GPU now."""
+        gone = {quantity: [Offer("none", _not_there)] for quantity in Quantity}
+        self.take(self.device, gone, self.writers)
+
     def sources(self) -> tuple[str, ...]:
         """Ask once, and return whose energy, power and limits this GPU's readings are.
 
@@ -150,6 +155,11 @@ class AmdGpu:
                 if error.error not in NOT_OFFERED:
                     return error.error
         return "none"
+
+
+def _not_there() -> None:
+    call = "amdsmi_get_processor_handles"
+    raise DeviceError("this GPU is not there any more", call=call, error="NOT_FOUND")
 
 
 def _limits(caps: Caps | None) -> PowerLimits:

@@ -1,7 +1,7 @@
 """A process that opens the real AmdBackend on the stand-ins and does what its parent asks.
 
 What is importable here decides the sources: see ``remote.py``, the other side. Command line: the
-connection, the root of the kernel's files, and the packages that are not installed.
+connection and the root of the kernel's files.
 """
 
 import logging
@@ -12,7 +12,6 @@ from typing import Any
 
 from fakes.amd import kernel
 from fakes.nvml.gpu_process import Servant, serve
-from joulestat.devices.amd import open_amd
 
 
 class AmdServant(Servant):
@@ -24,6 +23,8 @@ class AmdServant(Servant):
         self._missing: tuple[str, ...] = ()
 
     def open(self) -> None:
+        from joulestat.devices.amd import open_amd  # after ``uninstall``
+
         self._backend = open_amd(self._clock, sys_root=self._root)
 
     def uninstall(self, *packages: str) -> None:
@@ -35,7 +36,7 @@ class AmdServant(Servant):
         self._missing = packages
 
     def reasons(self) -> Any:
-        return getattr(self._backend, "reasons")  # noqa: B009 - AmdBackend alone has them
+        return self._backend.reasons  # type: ignore[union-attr] - AmdBackend alone has them
 
 
 if __name__ == "__main__":

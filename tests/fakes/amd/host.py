@@ -110,6 +110,8 @@ def fault(call: str, index: int | None) -> dict[str, Any]:
 
     Keys: ``seconds`` to wait, ``status`` to answer, ``errno`` to fail with, ``na`` fields.
     """
+    with Path(os.environ[STATE]).with_suffix(".calls").open("a") as calls:
+        calls.write(f"{call} {index}\n")
     merged: dict[str, Any] = {}
     for planned in state_now()["faults"]:
         if planned["call"] in {"*", call} and planned["gpu"] in {None, index}:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ class AmdHost:
     """Cards, their driver, and which ways to it this host has."""
 
     def __init__(self, folder: Path, *, sources: tuple[str, ...], cards: int = 2) -> None:
-        self._state = folder / "amd.state"
-        self.root = folder / "sys"
-        self.root.mkdir(parents=True)
+        own = Path(tempfile.mkdtemp(dir=folder))  # a test may have several hosts
+        self._state = own / "amd.state"
+        self.root = own / "sys"
+        self.root.mkdir()
         self.sources = sources
         self.plug(*({} for _ in range(cards)))
 
@@ -85,6 +87,11 @@ class AmdHost:
         card: dict[str, Any] = host.state_now(self._state)["cards"][index]
         host.settle(card)
         return card
+
+    def asked(self, call: str) -> int:
+        """Return how often a call was made so far."""
+        calls = self._state.with_suffix(".calls").read_text().splitlines()
+        return sum(line.split()[0] == call for line in calls)
 
     def advance(self, seconds: float) -> None:
         """Let all cards have drawn what they draw for ``seconds`` longer than they did."""
