@@ -186,8 +186,10 @@ def _missing(*_: Any) -> None:
 def _field(handle: Any, field_id: int) -> int:
     """Return one field: each has its own return code beside the call's.
 
-    Batching saves nothing here: over the stand-in the binding takes as long for an array of
-    four fields as for four calls.
+    One field a call on purpose. A batch of power, energy and both limits would take 6 us instead
+    of 11 (measured over the stand-in), and cost three things: energy would be stamped with the
+    time of all four, one failing call would take all four values with it, and what the limits'
+    fields mean by card and driver is not as well known as what their functions do.
     """
     field = pynvml.nvmlDeviceGetFieldValues(handle, [field_id])[0]
     if field.nvmlReturn == pynvml.NVML_ERROR_INVALID_ARGUMENT:  # the driver predates the field
