@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fakes.amd.remote import AmdHost
 from fakes.nvml.standin import StandIn
 from servers.exporter import Exporter
 from servers.prometheus import PrometheusServer
@@ -111,3 +112,35 @@ def test_a_driver_that_hangs_is_found_and_hangs_no_doctor(nvml_standin: StandIn)
 
     assert (1, "fail") == (status, findings["driver"]["verdict"])
     assert "hangs" in findings["driver"]["found"]
+
+
+def test_what_of_amd_is_there_is_told(tmp_path: Path) -> None:
+    amd = AmdHost(tmp_path, sources=("amdsmi",))
+
+    _, findings = consult(
+        f"--url={NOBODY_LISTENS}",
+        f"--prometheus.url={NOBODY_LISTENS}",
+        JOULESTAT_BACKEND="amd",
+        **amd.environment(),
+    )
+
+    for check in ("driver", "GPUs", "AMD libraries", "readings", "energy counter", "power limits"):
+        assert "ok" == findings[check]["verdict"], findings[check]
+    assert "amdsmi 26.0.2" in findings["driver"]["found"]
+    assert 0 == amd.asked("amdsmi_set_power_cap")
+
+
+def test_amd_without_rocm_is_told_with_its_cure(tmp_path: Path) -> None:
+    amd = AmdHost(tmp_path, sources=("amdsmi",))
+
+    _, findings = consult(
+        f"--url={NOBODY_LISTENS}",
+        f"--prometheus.url={NOBODY_LISTENS}",
+        JOULESTAT_BACKEND="amd",
+        FAKE_AMD_NO_ROCM="1",
+        **amd.environment(),
+    )
+
+    assert "fail" == findings["driver"]["verdict"]
+    assert "libamd_smi.so" in findings["driver"]["found"]
+    assert "install ROCm" in findings["driver"]["cure"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.amd.remote import AmdHost
 from fakes.clock import FakeClock
 from fakes.nvml.standin import StandIn
 from joulestat.devices import probe
@@ -96,6 +97,14 @@ def test_auto_takes_nvml_where_it_has_a_gpu(nvml_standin: StandIn) -> None:
 
     assert ("nvml", 2) == (answer["name"], answer["gpus"])
     assert "" == log
+
+
+def test_auto_takes_amd_where_nvml_has_none(without_nvml: dict[str, str], tmp_path: Path) -> None:
+    amd = AmdHost(tmp_path, sources=("amdsmi",))
+    answer, log = answer_of("auto", {**without_nvml, **amd.environment()})
+
+    assert ("amd", 2) == (answer["name"], answer["gpus"])
+    assert "event=backend_skipped backend=nvml" in log
 
 
 def test_auto_never_takes_simulated_gpus(without_nvml: dict[str, str]) -> None:

@@ -109,7 +109,7 @@ class Config:
     """Everything that can be configured.
 
     Attributes:
-        backend: auto, nvml, simulated or none.
+        backend: auto, nvml, amd, simulated or none.
         state_path: Folder of all that must outlive the process; it may not exist yet.
         budgets: In the order of the file, names unique.
     """

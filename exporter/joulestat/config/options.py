@@ -47,9 +47,9 @@ class Option(Generic[T_co]):
 
 BACKEND = Option(
     "backend",
-    kinds.choice("auto", "nvml", "simulated", "none"),
+    kinds.choice("auto", "nvml", "amd", "simulated", "none"),
     "auto",
-    "Where GPUs are read: auto takes nvml where its library and driver are there, else none.",
+    "Where GPUs are read: auto takes nvml (NVIDIA), else amd, whichever shows a GPU, else none.",
 )
 STATE_PATH = Option(
     "state-path",

@@ -3,6 +3,8 @@
 No version of it (1.1.0 is the newest) has an energy counter or a power cap.
 """
 
+import contextlib
+import io
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -23,9 +25,13 @@ class Rsmi:
         self._open = False
 
     def open(self) -> str:
-        """Initialise; it answers in many ways: LibraryNotFound, RuntimeError, KeyError."""
+        """Initialise; it fails in many ways: LibraryNotFound, RuntimeError, KeyError.
+
+        It imports amdsmi first, which prints to stdout where it finds no library.
+        """
         self.close()
-        self._ask("smi_initialize")
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._ask("smi_initialize")
         self._open = True
         return ""
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -103,10 +103,28 @@ def _check_backend(backend: Backend) -> list[Finding]:
     return [
         ok("driver", driver),
         ok("GPUs", f"{len(devices)} x {models}"),
+        *_check_amd(backend),
         _check_readings(readings),
         _check_counters(readings),
         _check_limiters(backend, devices),
         *_check_persistence(readings),
+    ]
+
+
+def _check_amd(backend: Backend) -> list[Finding]:
+    """Tell what of AMD is there: energy comes through amdsmi alone."""
+    if backend.name != "amd":
+        return []
+    reasons: Mapping[str, str] = getattr(backend, "reasons", {})
+    if "amdsmi" not in reasons:
+        return [ok("AMD libraries", "amdsmi, which has all there is to read")]
+    return [
+        warn(
+            "AMD libraries",
+            ", ".join(f"no {source} ({reason})" for source, reason in sorted(reasons.items())),
+            "install ROCm with its Python package amdsmi, of the same version as the ROCm: "
+            "pip install /opt/rocm/share/amd_smi",
+        )
     ]
 
 
@@ -121,7 +139,7 @@ def _check_readings(readings: Sequence[tuple[Device, Reading]]) -> Finding:
     return fail(
         "readings",
         "; ".join(failing),
-        "see dmesg for Xid errors; a GPU that is lost comes back with a reset or a reboot",
+        "see dmesg (Xid, amdgpu); a GPU that is lost comes back with a reset or a reboot",
     )
 
 
@@ -129,10 +147,17 @@ def _check_counters(readings: Sequence[tuple[Device, Reading]]) -> Finding:
     without = [device.index for device, reading in readings if reading.energy_counter_uj is None]
     if not without:
         return ok("energy counter", "every GPU counts its energy in hardware")
+    why = "none: cards before Volta, vGPUs and MIG slices have no counter"
+    if readings[0][0].vendor == "AMD":
+        why = (
+            "where amdsmi cannot be used, install it; otherwise none: the odd die of an MI250 is "
+            "counted with its even one, and virtual machines have no counter"
+        )
     return warn(
         "energy counter",
-        f"GPU {_listed(without)} has none: its energy is integrated from its power draw",
-        "none: cards before Volta, vGPUs and MIG slices have no counter",
+        f"GPU {_listed(without)} has none: its energy is integrated from its power draw, "
+        "where it tells that",
+        why,
     )
 
 
@@ -152,7 +177,7 @@ def _check_limiters(backend: Backend, devices: Sequence[Device]) -> Finding:
         return warn(
             "power limits",
             f"GPU {_listed(without)} has no power limit that could be set",
-            "none: laptop and virtual GPUs are measured only",
+            "none: laptop and virtual GPUs, and odd dies of an MI250, are measured only",
         )
     shown = ", ".join(f"{low:.0f} to {high:.0f} W" for low, high in sorted(ranges))
     return ok("power limits", f"may be set from {shown}")
