@@ -64,3 +64,4 @@ def test_a_call_hangs_after_a_second() -> None:
     clock.advance(0.2)
 
     assert {"GPU-1"} == gate.hanging()
+    assert {"GPU-1", "GPU-2"} == gate.inside()

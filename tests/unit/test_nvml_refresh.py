@@ -60,14 +60,17 @@ def test_a_gpu_that_is_taken_away_stays_with_errors_and_moves_the_others_up(
 
 def test_a_gpu_that_hangs_is_spared_by_the_look(nvml: RemoteNvml, nvml_standin: StandIn) -> None:
     stuck = nvml.devices()[0].uuid
+    nvml_standin.change(0, mig_instances=1)
+    nvml.refresh()
     nvml_standin.plan("* 0 hang")
     hanging = nvml.begin("backend", "read", stuck, details=False)
     assert not nvml.answered(hanging, within_seconds=0.05)
-    nvml.ask("advance", 2.0)
     nvml_standin.add_gpu()
 
     assert nvml.refresh()
-    assert 3 == len(nvml.devices())
+    assert [0, 1, 2] == [device.index for device in nvml.devices()]
+    instance = "MIG-5a4d1000-0000-4000-8001-000000000000"
+    assert stuck == nvml.ask("backend", "parent_of", instance)
     nvml_standin.plan()
     nvml.answer(hanging)
 

@@ -71,7 +71,7 @@ class NvmlLibrary:
         Args:
             name: Of the function.
             arguments: Its arguments. A handle among them must be of this opening.
-            who: On whose behalf, for messages and ``hanging``.
+            who: On whose behalf, for messages and ``busy``.
 
         Raises:
             DeviceError: What NVML answered; UNINITIALIZED while it is closed, or why it could
@@ -107,9 +107,9 @@ class NvmlLibrary:
         finally:
             self._gate.leave(ticket)
 
-    def hanging(self) -> frozenset[str]:
-        """Return on whose behalf calls are in flight for more than a second."""
-        return self._gate.hanging()
+    def busy(self) -> frozenset[str]:
+        """Return on whose behalf calls are in flight."""
+        return self._gate.inside()
 
     def reopen(self) -> frozenset[str]:
         """Close NVML, let go of the library and open what is there now.
@@ -122,7 +122,7 @@ class NvmlLibrary:
         Raises:
             BackendUnavailable: It could not be opened; now it is closed.
         """
-        hanging = self.hanging() or self._gate.shut(_PATIENCE_SECONDS)
+        hanging = self._gate.hanging() or self._gate.shut(_PATIENCE_SECONDS)
         if hanging:
             return hanging
         try:
@@ -134,7 +134,7 @@ class NvmlLibrary:
         return frozenset()
 
     def close(self) -> frozenset[str]:
-        """Shut NVML down.
+        """Shut NVML down and let go of the library.
 
         Returns:
             Those whose calls hang: then it is left as it is, to end with the process, because
@@ -143,6 +143,7 @@ class NvmlLibrary:
         hanging = self._gate.shut(_PATIENCE_SECONDS)
         if not hanging:
             self._shut_down()
+            _unload()
             self._gate.open()
         self._closed_by = CLOSED
         return hanging

@@ -71,10 +71,10 @@ class NvmlBackend:
     def refresh(self) -> bool:
         """Look which GPUs there are, and open NVML anew where nobody answers; see ``Backend``.
 
-        A GPU that is known to hang is not asked. With some GPUs answering and others not, NVML
-        is opened anew only where that cannot cost the others anything: closing it may unload a
-        driver without persistence mode, and with it their limits and counters; and a library
-        that does not fit the driver could not be opened again.
+        A GPU that another call is about is not asked: that call may hang. With some GPUs
+        answering and others not, NVML is opened anew only where that cannot cost the others
+        anything: closing it may unload a driver without persistence mode, and with it their
+        limits and counters; and a library that does not fit the driver could not be opened again.
         """
         if not self._turn.acquire(blocking=False):
             return False
@@ -133,30 +133,34 @@ class NvmlBackend:
                 self._gpus[uuid] = NvmlGpu(device, ask, self._clock)
             else:
                 gpu.device = device
-        shown = seen.shown
-        everybody = [gpu.device for gpu in self._gpus.values()]
-        everybody.sort(key=lambda device: (device.index, device.uuid not in shown))
-        self._known = {
-            **{device.index: device.uuid for device in everybody if device.uuid in shown},
-            # It is still the same GPU that does not say its name there.
-            **{
-                index: self._known[index]
-                for index in seen.unanswered
-                if self._known.get(index, "") in self._gpus.keys() - shown
-            },
+        self._devices = self._placed(seen)
+        kept = {
+            instance: parent
+            for instance, parent in self._mig_parents.items()
+            if parent in seen.spared
         }
-        self._library.absent = {
-            self._known[index]: error
-            for index, error in seen.unanswered.items()
-            if index in self._known
-        }
-        self._mig_parents = seen.mig_parents
-        self._devices = tuple(everybody)
+        self._mig_parents = {**kept, **seen.mig_parents}
         self._tell()
         self._news.left_out(
             {index: error for index, error in seen.unanswered.items() if index not in self._known}
         )
         return seen
+
+    def _placed(self, seen: Look) -> tuple[Device, ...]:
+        """Note who has which index, and return all devices in their order."""
+        shown = seen.shown
+        devices = [gpu.device for gpu in self._gpus.values()]
+        devices.sort(key=lambda device: (device.index, device.uuid not in shown))
+        # Who does not say its name is still the GPU that was there, unless that moved.
+        silent = {
+            index: self._known[index]
+            for index in seen.unanswered
+            if index in self._known and self._known[index] not in shown
+        }
+        self._known = {device.index: device.uuid for device in devices if device.uuid in shown}
+        self._known |= silent
+        self._library.absent = {uuid: seen.unanswered[index] for index, uuid in silent.items()}
+        return tuple(devices)
 
     def _look_again(self) -> str:
         """Look, and return the error where that failed."""

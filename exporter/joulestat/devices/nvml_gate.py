@@ -48,6 +48,11 @@ class Gate:
             if self._is_shut and not self._inside:
                 self._changed.notify_all()
 
+    def inside(self) -> frozenset[str]:
+        """Return on whose behalf calls are in flight."""
+        with self._changed:
+            return frozenset(who for who, _ in self._inside.values())
+
     def hanging(self) -> frozenset[str]:
         """Return on whose behalf calls are in flight for too long."""
         now_ns = self._clock.monotonic_ns()

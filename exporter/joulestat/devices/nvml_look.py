@@ -17,7 +17,7 @@ class Look:
 
     Attributes:
         gpus: Physical GPUs with NVML's handles, by UUID.
-        spared: UUIDs that were not asked, being known to hang.
+        spared: UUIDs that were not asked, as a call about them was in flight: it may hang.
         unanswered: Error by index, of those that did not say who they are.
         mig_parents: UUID of the physical GPU by UUID of the MIG instance.
     """
@@ -38,17 +38,18 @@ def look_at_gpus(library: NvmlLibrary, known: Mapping[int, str]) -> Look:
 
     Args:
         library: Open.
-        known: UUID by index, as of the last look. What hangs there is not asked.
+        known: UUID by index, as of the last look. Where a call is in flight nothing is asked,
+            for it may hang, and this thread with it.
 
     Raises:
         DeviceError: NVML as a whole does not answer.
     """
     seen = Look()
-    hanging = library.hanging()
+    busy = library.busy()
     count = library.call("nvmlDeviceGetCount")
     driver_version = library.call("nvmlSystemGetDriverVersion")
     for index in range(count):
-        if known.get(index) in hanging:
+        if known.get(index) in busy:
             seen.spared.add(known[index])
             continue
         try:
