@@ -61,6 +61,10 @@ class AmdBackend:
         """
         return tuple(gpu.device for gpu in self._gpus.values())
 
+    def parent_of(self, part_uuid: str) -> None:
+        """Return None: partitions are not told apart here; see ``devices``."""
+        del part_uuid
+
     def refresh(self) -> bool:
         """Look again where cards came or went, one is gone, or no library could be opened.
 
@@ -128,9 +132,7 @@ class AmdBackend:
         self._looked_ns = self._clock.monotonic_ns()
         self._retry_ns = min(2 * self._retry_ns, _LAST_RETRY_NS)
         self._addresses = self._sysfs.addresses()
-        found = self._inventory.look()
-        if found is not None:  # else the driver is gone: its GPUs fail until it is back
-            self._take_all(found)
+        self._take_all(self._inventory.look())
         if self._gpus:
             self._tell()
 

@@ -73,6 +73,13 @@ class Backend(Protocol):
         """
         ...
 
+    def parent_of(self, part_uuid: str) -> str | None:
+        """Return the UUID of the device that a partition (a MIG instance) is cut from.
+
+        Asks no driver. None where no such partition was there at the last ``refresh``.
+        """
+        ...
+
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         """Read one device.
 

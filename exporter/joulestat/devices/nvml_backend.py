@@ -54,19 +54,19 @@ class NvmlBackend:
         """
         return self._devices
 
-    def parent_of(self, mig_uuid: str) -> str | None:
+    def parent_of(self, part_uuid: str) -> str | None:
         """Return the UUID of the physical GPU that a MIG instance is cut from; asks no driver.
 
         Args:
-            mig_uuid: ``MIG-<uuid>``, or ``MIG-GPU-<uuid>/<gi>/<ci>`` as before driver 470.
+            part_uuid: ``MIG-<uuid>``, or ``MIG-GPU-<uuid>/<gi>/<ci>`` as before driver 470.
 
         Returns:
             None where no such instance was there at the last ``refresh``.
         """
-        if mig_uuid.startswith("MIG-GPU-"):
-            parent = mig_uuid.removeprefix("MIG-").split("/")[0]
+        if part_uuid.startswith("MIG-GPU-"):
+            parent = part_uuid.removeprefix("MIG-").split("/")[0]
             return parent if parent in self._gpus else None
-        return self._mig_parents.get(mig_uuid)
+        return self._mig_parents.get(part_uuid)
 
     def refresh(self) -> bool:
         """Look which GPUs there are, and open NVML anew where nobody answers; see ``Backend``.

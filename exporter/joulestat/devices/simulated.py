@@ -55,6 +55,10 @@ class SimulatedBackend:
         """Return the world's GPUs in order of index."""
         return self._devices
 
+    def parent_of(self, part_uuid: str) -> None:
+        """Return None: these GPUs are not cut into parts."""
+        del part_uuid
+
     def refresh(self) -> bool:
         """Return False: a world keeps its GPUs."""
         return False

@@ -190,7 +190,7 @@ class Service:
         public = public_app(
             snapshot=snapshot,
             exposition=Exposition(constants),
-            push=self._sampler.push,
+            push=lambda push: self._sampler.push(self._hardware.whole(push)),
             resolve_index=self._sampler.uuid_of_index,
             is_ticking=self._sampler.is_ticking,
             allow_remote_push=config.push.allow_remote,

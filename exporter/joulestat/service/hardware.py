@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from joulestat.config import SamplingConfig
 from joulestat.devices.backend import Backend
 from joulestat.domain.device import Device
+from joulestat.domain.run import Push
 from joulestat.loops import Heartbeat, device_reader
 from joulestat.power.governor import Governor
 from joulestat.sampler import Instrument, Sampler
@@ -59,6 +61,17 @@ class Hardware:
         if not self._readers:
             log.warning("event=no_gpu cure=%r", "run 'joulestat doctor'")
         self._look.start()
+
+    def whole(self, push: Push) -> Push:
+        """Return a push with partitions of devices replaced by the devices they are cut from.
+
+        Energy and limits belong to the whole device: ranks on parts of one share its energy.
+        """
+        backend = self._backend
+        if backend is None:
+            return push
+        gpus = tuple(dict.fromkeys(backend.parent_of(uuid) or uuid for uuid in push.gpus))
+        return push if gpus == push.gpus else replace(push, gpus=gpus)
 
     def look_again(self) -> None:
         """Notice what came, went or moved. Blocks as long as the driver does, on its own thread."""
