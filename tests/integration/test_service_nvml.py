@@ -91,29 +91,28 @@ def test_a_gpu_that_is_lost_shows_no_old_gauge_and_keeps_its_energy(
 
 
 def test_what_a_mig_instance_does_is_credited_from_its_gpu_once(
-    nvml_standin: StandIn, tmp_path: Path
+    exporter: Exporter, nvml_standin: StandIn
 ) -> None:
-    nvml_standin.change(1, demand_mw=BUSY_MW, mig_instances=3)
-    exporter = Exporter(tmp_path / "exporter", backend="auto")
-    exporter.environment = nvml_standin.environment()
-    with exporter:
-        push = {
-            "run": "shared",
-            "rank": 0,
-            "incarnation": "one",
-            "gpus": ["MIG-5a4d1000-0000-4000-8003-000000000001"],
-            "phase": "train",
-        }
-        began = nvml_standin.gpu(1)
-        status, answer = exporter.push(seq=1, at_ns=began.since_ns, **push)
-        assert status == 200, answer
-        assert eventually(lambda: nvml_standin.gpu(1).energy_uj - began.energy_uj > 50_000_000)
-        ended = nvml_standin.gpu(1)
-        exporter.push(seq=2, at_ns=ended.since_ns, final=True, **push)
-        assert eventually(lambda: bool(values(exporter, "run_end_timestamp_seconds")))
+    nvml_standin.change(1, demand_mw=BUSY_MW)
+    admin = AdminClient(f"unix:{exporter.admin_socket}", exporter.token)
+    gpu = next(each["gpu_uuid"] for each in admin.gpus() if each["index"] == 1)
+    push = {
+        "run": "shared",
+        "rank": 0,
+        "incarnation": "one",
+        "gpus": [f"MIG-{gpu}/7/0"],
+        "phase": "train",
+    }
+    began = nvml_standin.gpu(1)
+    status, answer = exporter.push(seq=1, at_ns=began.since_ns, **push)
+    assert status == 200, answer
+    assert eventually(lambda: nvml_standin.gpu(1).energy_uj - began.energy_uj > 50_000_000)
+    ended = nvml_standin.gpu(1)
+    exporter.push(seq=2, at_ns=ended.since_ns, final=True, **push)
+    assert eventually(lambda: bool(values(exporter, "run_end_timestamp_seconds")))
 
-        assert exporter.value("run_gpu_energy_joules_total", gpu="1") == pytest.approx(
-            (ended.energy_uj - began.energy_uj) / 1e6, rel=0.02
-        )
-        # Two cards, whatever they are cut into.
-        assert len(values(exporter, "gpu_energy_joules_total")) == 2
+    assert exporter.value("run_gpu_energy_joules_total", gpu="1") == pytest.approx(
+        (ended.energy_uj - began.energy_uj) / 1e6, rel=0.02
+    )
+    # Two cards, whatever they are cut into.
+    assert len(values(exporter, "gpu_energy_joules_total")) == 2
