@@ -106,13 +106,15 @@ def test_what_a_mig_instance_does_is_credited_from_its_gpu_once(
     began = nvml_standin.gpu(1)
     status, answer = exporter.push(seq=1, at_ns=began.since_ns, **push)
     assert status == 200, answer
-    assert eventually(lambda: nvml_standin.gpu(1).energy_uj - began.energy_uj > 50_000_000)
+    assert eventually(lambda: nvml_standin.gpu(1).energy_uj - began.energy_uj > 400_000_000)
     ended = nvml_standin.gpu(1)
     exporter.push(seq=2, at_ns=ended.since_ns, final=True, **push)
     assert eventually(lambda: bool(values(exporter, "run_end_timestamp_seconds")))
 
     assert exporter.value("run_gpu_energy_joules_total", gpu="1") == pytest.approx(
-        (ended.energy_uj - began.energy_uj) / 1e6, rel=0.02
+        # The power rose just before the run began, between two readings.
+        (ended.energy_uj - began.energy_uj) / 1e6,
+        abs=0.1 * BUSY_MW / 1e3,
     )
     # Two cards, whatever they are cut into.
     assert len(values(exporter, "gpu_energy_joules_total")) == 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import pynvml
 
-from joulestat.devices.nvml_gate import Gate
+from joulestat.devices.nvml_gate import Gate, TurnedAway
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import BackendUnavailable, DeviceError
 
@@ -75,17 +75,15 @@ class NvmlLibrary:
 
         Raises:
             DeviceError: What NVML answered; UNINITIALIZED while it is closed, or why it could
-                not be opened.
+                not be opened; STUCK while an earlier call does not come back.
         """
-        ticket = self._gate.enter(who)
-        if ticket is None:
-            raise _failure(who, name, CLOSED)
+        self._enter(who, name)
         try:
             return self._answer(name, arguments)
         except pynvml.NVMLError as error:
             raise _failure(who, name, self._closed_by or _error_name(error)) from error
         finally:
-            self._gate.leave(ticket)
+            self._gate.leave(who)
 
     def ask(self, device_uuid: str, name: str, *arguments: Any) -> Any:
         """Call a function about one GPU, found by its UUID; see ``call``.
@@ -93,9 +91,7 @@ class NvmlLibrary:
         Raises:
             DeviceError: What NVML answered; NOT_FOUND for a GPU that it does not show.
         """
-        ticket = self._gate.enter(device_uuid)
-        if ticket is None:
-            raise _failure(device_uuid, name, CLOSED)
+        self._enter(device_uuid, name)
         try:
             handle = self.handles.get(device_uuid)
             if handle is None:
@@ -105,7 +101,13 @@ class NvmlLibrary:
         except pynvml.NVMLError as error:
             raise _failure(device_uuid, name, self._closed_by or _error_name(error)) from error
         finally:
-            self._gate.leave(ticket)
+            self._gate.leave(device_uuid)
+
+    def _enter(self, who: str, call: str) -> None:
+        try:
+            self._gate.enter(who)
+        except TurnedAway as turned_away:
+            raise _failure(who, call, turned_away.error) from turned_away
 
     def busy(self) -> frozenset[str]:
         """Return on whose behalf calls are in flight."""

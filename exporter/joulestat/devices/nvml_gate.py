@@ -1,6 +1,5 @@
-"""Counts the calls in flight, so that a library is never closed under one of them."""
+"""Lets one call per GPU in at a time, and none while the library is opened anew."""
 
-import itertools
 import threading
 
 from joulestat.domain.clock import Clock
@@ -9,8 +8,22 @@ from joulestat.domain.units import NS_PER_SECOND
 HANGING_NS = NS_PER_SECOND
 """A call in flight for longer than this is not waited for: its GPU hangs."""
 
-_CLOSED_GATE_SECONDS = 1.0
-"""How long a call waits while the library is opened anew. Longer than that, and it fails."""
+PATIENCE_SECONDS = 1.0
+"""How long a call waits to be let in. Longer than that, and it fails."""
+
+SHUT = "UNINITIALIZED"
+"""NVML's own name for a library that is not open."""
+
+STUCK = "STUCK"
+"""Our name for a GPU whose earlier call has not come back: another one would only join it."""
+
+
+class TurnedAway(Exception):
+    """A call was not let in; ``error`` says why."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Gate:
@@ -19,46 +32,42 @@ class Gate:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition(threading.Lock())
-        self._tickets = itertools.count()
-        self._inside: dict[int, tuple[str, int]] = {}
+        self._inside: dict[str, int] = {}
+        self._waiting = 0
         self._is_shut = False
 
-    def enter(self, who: str) -> int | None:
-        """Let a call in.
+    def enter(self, who: str) -> None:
+        """Let a call in; it must ``leave``.
 
         Args:
-            who: On whose behalf, for ``hanging``.
+            who: On whose behalf. Nobody is let in twice.
 
-        Returns:
-            A ticket for ``leave``; None where the gate stays shut.
+        Raises:
+            TurnedAway: The gate stays shut, or the earlier call does not come back.
         """
         with self._changed:
-            if self._is_shut and not self._changed.wait_for(
-                lambda: not self._is_shut, _CLOSED_GATE_SECONDS
-            ):
-                return None
-            ticket = next(self._tickets)
-            self._inside[ticket] = (who, self._clock.monotonic_ns())
-            return ticket
+            if (self._is_shut or who in self._inside) and not self._wait_for(who):
+                raise TurnedAway(SHUT if self._is_shut else STUCK)
+            self._inside[who] = self._clock.monotonic_ns()
 
-    def leave(self, ticket: int) -> None:
+    def leave(self, who: str) -> None:
         """Note that a call has returned."""
         with self._changed:
-            del self._inside[ticket]
-            if self._is_shut and not self._inside:
+            del self._inside[who]
+            if self._waiting or self._is_shut:
                 self._changed.notify_all()
 
     def inside(self) -> frozenset[str]:
         """Return on whose behalf calls are in flight."""
         with self._changed:
-            return frozenset(who for who, _ in self._inside.values())
+            return frozenset(self._inside)
 
     def hanging(self) -> frozenset[str]:
         """Return on whose behalf calls are in flight for too long."""
         now_ns = self._clock.monotonic_ns()
         with self._changed:
             return frozenset(
-                who for who, since_ns in self._inside.values() if now_ns - since_ns > HANGING_NS
+                who for who, since_ns in self._inside.items() if now_ns - since_ns > HANGING_NS
             )
 
     def shut(self, patience_seconds: float) -> frozenset[str]:
@@ -74,10 +83,19 @@ class Gate:
                 return frozenset()
             self._is_shut = False
             self._changed.notify_all()
-            return frozenset(who for who, _ in self._inside.values())
+            return frozenset(self._inside)
 
     def open(self) -> None:
         """Let calls in again."""
         with self._changed:
             self._is_shut = False
             self._changed.notify_all()
+
+    def _wait_for(self, who: str) -> bool:
+        self._waiting += 1
+        try:
+            return self._changed.wait_for(
+                lambda: not self._is_shut and who not in self._inside, PATIENCE_SECONDS
+            )
+        finally:
+            self._waiting -= 1
