@@ -43,6 +43,23 @@ def test_a_gpu_that_is_back_is_read_and_set_as_before(rig: Rig) -> None:
     assert same_limit(150.0, limiter.read_watts())
 
 
+def test_a_gpu_that_is_lost_for_long_keeps_its_place_and_comes_back(rig: Rig) -> None:
+    before = rig.backend.devices()
+    rig.lose(1)
+    for _ in range(3):
+        rig.backend.read(before[1].uuid, details=False)
+        rig.advance(400.0)
+        rig.backend.refresh()
+    assert before == rig.backend.devices()
+
+    rig.find(1)
+    rig.advance(400.0)
+    rig.backend.refresh()
+
+    assert before == rig.backend.devices()
+    assert () == rig.backend.read(before[1].uuid, details=True).errors
+
+
 def test_a_look_after_closing_changes_nothing(rig: Rig) -> None:
     before = rig.backend.devices()
     rig.backend.close()

@@ -168,6 +168,32 @@ def test_a_card_without_a_serial_number_is_named_by_its_address(
     assert "AMD-0000:03:00.0" == opened({"unique_id": ""}, sources=sources).devices()[0].uuid
 
 
+@pytest.mark.parametrize("status", [host.NOT_SUPPORTED, 14, 40])
+def test_a_card_without_a_uuid_is_named_by_its_serial_number(opened: Opened, status: int) -> None:
+    amd = opened(call="amdsmi_get_gpu_device_uuid", status=status)
+
+    assert "e7ff740f-0000-1000-80f0-4c2d9a1b0001" == amd.devices()[0].uuid
+
+
+def test_a_card_without_any_of_these_is_named_by_its_address(opened: Opened) -> None:
+    amd = opened(call="amdsmi_get_gpu_device_uuid", status=2, sources=("amdsmi",))
+
+    assert "AMD-0000:03:00.0" == amd.devices()[0].uuid
+
+
+@pytest.mark.parametrize(
+    "name", ["GPU-e7f04c2d9a1b0002", "GPU-65376630-3463-3264-3961-316230303032"]
+)
+def test_a_gpu_is_found_by_the_name_that_training_code_has_for_it(
+    opened: Opened, name: str
+) -> None:
+    amd = opened()
+
+    assert amd.devices()[1].uuid == amd.ask("backend", "parent_of", name)
+    assert amd.ask("backend", "parent_of", amd.devices()[1].uuid) is None
+    assert amd.ask("backend", "parent_of", "GPU-e7f04c2d9a1bffff") is None
+
+
 def test_the_energys_old_key_is_read_as_well(opened: Opened) -> None:
     assert reading_of(opened(call=ENERGY, old_key=True)).energy_counter_uj is not None
 

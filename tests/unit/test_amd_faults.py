@@ -9,6 +9,7 @@ import pytest
 from fakes.amd import host
 from fakes.amd.remote import AMDSMI_SYSFS, AmdHost, RemoteAmd
 from joulestat.domain.device import CallError, Reading
+from joulestat.domain.errors import DeviceError
 
 ENERGY = "amdsmi_get_energy_count"
 NOT_THERE = CallError("amdsmi_get_processor_handles", "NOT_FOUND")
@@ -130,6 +131,25 @@ def test_a_lost_gpu_is_asked_once_a_round(amd: AmdHost, backend: RemoteAmd) -> N
     assert () == reading_of(backend, 1).errors
 
 
+def test_a_driver_that_answers_unknown_errors_alone_is_opened_again(
+    amd: AmdHost, backend: RemoteAmd
+) -> None:
+    amd.fault(status=0xFFFF_FFFF, gpu=0)
+    before = amd.asked("amdsmi_init")
+    assert {"UNKNOWN_ERROR"} == errors(backend)
+    for _ in range(3):
+        backend.ask("advance", 60.0)
+        backend.refresh()
+        assert {"NOT_FOUND"} == errors(backend)
+    amd.heal()
+    backend.ask("advance", 60.0)
+    backend.refresh()
+
+    assert before + 4 == amd.asked("amdsmi_init")
+    assert set() == errors(backend) == errors(backend, 1)
+    assert 1 == backend.log().count("event=gpu_left_out backend=amd gpu=0")
+
+
 def test_a_driver_that_went_and_came_back_is_read_again(amd: AmdHost, backend: RemoteAmd) -> None:
     before = backend.devices()
     limiter = backend.limiter(before[0].uuid)
@@ -140,8 +160,10 @@ def test_a_driver_that_went_and_came_back_is_read_again(amd: AmdHost, backend: R
     assert {"DRIVER_NOT_LOADED"} == errors(backend)
     backend.ask("advance", 10.0)
     backend.refresh()
-    assert {"NOT_INIT"} <= errors(backend) | {"NOT_INIT"}
+    assert (NOT_THERE,) == reading_of(backend).errors
     assert before == backend.devices()
+    with pytest.raises(DeviceError, match="not there any more"):
+        limiter.write_watts(200)
 
     amd.heal()
     amd.reload_driver()
@@ -195,6 +217,27 @@ def test_a_gpu_that_comes_is_found_at_once_and_one_that_goes_stays_with_an_error
     assert three == backend.devices()
     assert (NOT_THERE,) == reading_of(backend, 2).errors
     assert () == reading_of(backend, 1).errors
+
+
+@pytest.mark.parametrize("call", ["amdsmi_get_gpu_device_uuid", "amdsmi_get_gpu_kfd_info"])
+def test_a_gpu_that_cannot_say_who_it_is_gets_no_other_name(
+    amd: AmdHost, backend: RemoteAmd, call: str
+) -> None:
+    before = backend.devices()
+    amd.fault(call, gpu=0, status=7)
+    amd.fault(ENERGY, gpu=1, status=host.NOT_FOUND)  # a reason to look again
+    for _ in range(2):
+        reading_of(backend, 1)
+        backend.ask("advance", 60.0)
+        backend.refresh()
+        assert before == backend.devices()
+        assert (NOT_THERE,) == reading_of(backend, 0).errors
+    amd.heal()
+    backend.ask("advance", 60.0)
+    backend.refresh()
+
+    assert before == backend.devices()
+    assert set() == errors(backend)
 
 
 def test_rocm_that_is_installed_later_is_taken_up(tmp_path: Path) -> None:

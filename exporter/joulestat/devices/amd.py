@@ -11,6 +11,7 @@ from pathlib import Path
 from joulestat.devices.amd_gpu import AmdGpu
 from joulestat.devices.amd_inventory import Found, Inventory
 from joulestat.devices.amd_limiter import AmdLimiter
+from joulestat.devices.amd_names import serial_of
 from joulestat.devices.amd_source import Gate
 from joulestat.devices.amd_sysfs import Sysfs
 from joulestat.devices.backend import Limiter
@@ -42,6 +43,7 @@ class AmdBackend:
         self._gate = Gate()
         self._inventory = Inventory(self._gate, sysfs)
         self._gpus: dict[str, AmdGpu] = {}
+        self._by_serial: dict[str, str] = {}
         self._limiters: dict[str, AmdLimiter] = {}
         self._open = True
         self._retry_ns = _FIRST_RETRY_NS
@@ -61,12 +63,8 @@ class AmdBackend:
         """
         return tuple(gpu.device for gpu in self._gpus.values())
 
-    def parent_of(self, part_uuid: str) -> None:
-        """Return None: partitions are not told apart here; see ``devices``."""
-        del part_uuid
-
     def refresh(self) -> bool:
-        """Look again where cards came or went, one is gone, or no library could be opened.
+        """Look again where cards came or went, one does not answer, or no library could be opened.
 
         To look again is to open the library anew. It is tried 5 s after the last time, then
         ever more rarely, down to once a minute, while it does not help.
@@ -101,6 +99,16 @@ class AmdBackend:
         self._gpu(device_uuid)
         return self._limiters.get(device_uuid)
 
+    def parent_of(self, part_uuid: str) -> str | None:
+        """Return the UUID of the GPU that another name of it, or of a part of it, stands for.
+
+        Asks no driver. Training code knows a GPU by HIP's or PyTorch's spelling of its serial
+        number; a partition has the serial number of its card.
+        """
+        serial = serial_of(part_uuid)
+        uuid = None if serial is None else self._by_serial.get(serial)
+        return None if uuid == part_uuid else uuid
+
     def close(self) -> None:
         """Shut the library down, unless a call hangs in it. Idempotent."""
         if not self._open:
@@ -122,7 +130,7 @@ class AmdBackend:
     def _is_due(self) -> bool:
         """Tell whether looking again may help, and was not tried just now."""
         changed = self._sysfs.addresses() != self._addresses
-        lacking = not self._inventory.has_library
+        lacking = not self._inventory.has_library or not self._inventory.is_whole
         if not changed and not lacking and not any(gpu.is_gone for gpu in self._gpus.values()):
             self._retry_ns = _FIRST_RETRY_NS
             return False
@@ -149,6 +157,9 @@ class AmdBackend:
             self._gpus[uuid].take_away()
         gpus = {**there, **{uuid: gpu for uuid, gpu in self._gpus.items() if uuid not in there}}
         self._gpus = dict(sorted(gpus.items(), key=lambda item: item[1].device.index))
+        self._by_serial = {
+            serial: uuid for uuid in self._gpus if (serial := serial_of(uuid)) is not None
+        }
 
     def _taken(self, found: Found) -> AmdGpu:
         """Return the GPU with its new sources: the one that is known, so that it remembers."""

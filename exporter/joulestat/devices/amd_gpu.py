@@ -33,7 +33,7 @@ class AmdGpu:
     Attributes:
         device: Which GPU.
         writers: What can set its cap, best first.
-        is_gone: Whether the last round found the card or the driver behind it gone.
+        is_gone: Whether the last round found the card, or the driver behind it, gone.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class AmdGpu:
         at_ns = (before_ns + self._clock.monotonic_ns()) // 2
         power_watts: float | None = self._ask(Quantity.POWER)
         caps: Caps | None = self._ask(Quantity.CAPS)
+        if self._errors and register is None and power_watts is None and caps is None:
+            self.is_gone = True  # whatever the errors are called: UNKNOWN_ERROR, IO, a number
         if details:
             self._read_details()
         highest_watts = caps.max_watts if caps else None

@@ -42,18 +42,22 @@ class Inventory:
         """Whether a library shows GPUs, or did; else the kernel's files are all there is."""
         return self._library is not None
 
-    def look(self) -> Sequence[Found] | None:
+    @property
+    def is_whole(self) -> bool:
+        """Whether no GPU was left out because it did not say who it is."""
+        return not self._sysfs.left_out and not (self._library and self._library.left_out)
+
+    def look(self) -> Sequence[Found]:
         """Open the library anew, for its processors are those of its opening; take all in.
 
         Returns:
-            The GPUs in order of index; None where the library that showed some shows none now:
-            its driver is gone, or between two versions.
+            The GPUs in order of index; empty where the library that showed some shows none now,
+            because its driver is gone or between two versions. The files do not step in then:
+            the GPUs' numbers would change their source in the middle of a series.
         """
         cards = self._library_cards()
         files = {card.bdf: card for card in self._sysfs.cards()}
-        if not cards:
-            if self._library is not None:
-                return None
+        if not cards and self._library is None:
             cards = list(files.values())
         if files:
             self.reasons.pop(self._sysfs.name, None)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from joulestat.devices.amd_source import (
+    GONE,
     NO_UINT64,
     Caps,
     CapWriter,
@@ -30,6 +31,11 @@ _log = logging.getLogger(__name__)
 _NO_SERIAL = "-0000-1000-8000-000000000000"
 """How the UUID ends of a card that has no serial number: all such cards of a model share it."""
 
+_PASSING = GONE | {
+    *("BUSY", "RETRY", "TIMEOUT", "INTERRUPT", "IO", "API_FAILED", "UNKNOWN_ERROR"),
+}
+"""Errors that may be over the next time."""
+
 _ACTIVE = {
     "active_ppt_pwr": ThrottleReason.POWER_CAP,
     "active_prochot_thrm": ThrottleReason.HW_SLOWDOWN,
@@ -49,6 +55,7 @@ class AmdSmi:
         self._library = library
         self._gate = gate
         self._open = False
+        self.left_out: Mapping[int, str] = {}
 
     def open(self) -> str:
         """Initialise for GPUs alone; the processors found are those of this moment."""
@@ -60,17 +67,17 @@ class AmdSmi:
     def cards(self) -> Sequence[Card]:
         """Return a card per physical GPU, indices as ``amd-smi list`` shows them."""
         cards = []
+        left_out: dict[int, str] = {}
         for index, handle in enumerate(self._ask("amdsmi_get_processor_handles")):
             try:
                 if not self._partition(handle):
                     cards.append(self._card(index, handle))
             except DeviceError as error:
-                _log.warning(
-                    "event=gpu_left_out backend=amd gpu=%d call=%s error=%s",
-                    index,
-                    error.call,
-                    error.error,
-                )
+                left_out[index] = f"{error.call} {error.error}"
+        for index, why in left_out.items():
+            if self.left_out.get(index) != why:
+                _log.warning("event=gpu_left_out backend=amd gpu=%d error=%r", index, why)
+        self.left_out = left_out
         return cards
 
     def close(self) -> None:
@@ -111,11 +118,11 @@ class AmdSmi:
 
     def _partition(self, handle: Any) -> int:
         """Return which partition of its card this is: only number 0 has energy and limits."""
-        answer = self._asked("amdsmi_get_gpu_kfd_info", handle) or {}
+        answer = self._lasting("amdsmi_get_gpu_kfd_info", handle) or {}
         return int(number(answer.get("current_partition_id")) or 0)
 
     def _uuid(self, handle: Any) -> str | None:
-        uuid = self._asked("amdsmi_get_gpu_device_uuid", handle)
+        uuid = self._lasting("amdsmi_get_gpu_device_uuid", handle)
         if not isinstance(uuid, str) or uuid in {"", "N/A"} or uuid.endswith(_NO_SERIAL):
             return None
         return uuid
@@ -179,6 +186,19 @@ class AmdSmi:
 
     def _write(self, handle: Any, cap_uw: int) -> None:
         self._ask("amdsmi_set_power_cap", handle, 0, cap_uw)
+
+    def _lasting(self, call: str, *arguments: Any) -> Any:
+        """Return an answer that makes up who a GPU is; None where it has none.
+
+        Raises:
+            DeviceError: It has none just now: the GPU must not get another name for that.
+        """
+        try:
+            return self._ask(call, *arguments)
+        except DeviceError as error:
+            if error.error in _PASSING:
+                raise
+            return None
 
     def _asked(self, call: str, *arguments: Any) -> Any:
         """Return the answer, None where there is none that is needed to go on."""

@@ -20,10 +20,11 @@ NOT_OFFERED = frozenset(
 GONE = frozenset(
     {
         *("NOT_FOUND", "NOT_INIT", "INIT_ERROR", "DRIVER_NOT_LOADED", "DRM_ERROR", "NO_DRV"),
-        *("AMDGPU_RESTART_ERR", "NO_SLOT", "ENODEV", "ENXIO"),
+        *("AMDGPU_RESTART_ERR", "NO_SLOT", "ENODEV", "ENXIO", "STUCK"),
     }
 )
-"""Errors that mean: the card or the driver behind this handle is gone; open the library anew."""
+"""Errors after which the rest of a round would fail alike: the card or its driver is gone, or
+another call hangs. Opening the library anew may help."""
 
 HIGHEST_WATTS = 10_000.0
 """Above this a power or a limit is none: UINT64_MAX uW are 18 million MW, 0xFFFF W are N/A."""
@@ -134,6 +135,9 @@ class Source(Protocol):
 
     name: str
 
+    left_out: Mapping[int, str]
+    """Index -> call and error, of the GPUs that ``cards`` left out: nobody knows who they are."""
+
     def open(self) -> str:
         """Open it, anew where it was open; return its version, empty where it has none.
 
@@ -175,7 +179,7 @@ class Gate:
         patience_seconds = self._wait_seconds if wait_seconds is None else wait_seconds
         if not self._lock.acquire(timeout=patience_seconds):
             message = f"{call} waited {patience_seconds:g} s for another call that hangs"
-            raise DeviceError(message, call=call, error="BUSY")
+            raise DeviceError(message, call=call, error="STUCK")
         try:
             yield
         finally:

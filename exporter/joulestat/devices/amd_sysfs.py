@@ -7,10 +7,11 @@ degree, the clock in Hz, memory in bytes.
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from joulestat.devices.amd_names import uuid_of
 from joulestat.devices.amd_source import Caps, CapWriter, Card, Offer, Quantity, caps, watts
 from joulestat.domain.errors import DeviceError
 
@@ -26,6 +27,7 @@ class Sysfs:
     def __init__(self, root: Path = Path("/sys")) -> None:
         """Take the tree's root, which is elsewhere in some containers and in tests."""
         self._root = root
+        self.left_out: Mapping[int, str] = {}
 
     def open(self) -> str:
         """Do nothing: files have no version."""
@@ -46,7 +48,15 @@ class Sysfs:
         found = sorted(
             (bdf, device) for device in self._devices() if (bdf := _address(device)) is not None
         )
-        return [self._card(index, bdf, device) for index, (bdf, device) in enumerate(found)]
+        cards = []
+        left_out: dict[int, str] = {}
+        for index, (bdf, device) in enumerate(found):
+            try:
+                cards.append(self._card(index, bdf, device))
+            except DeviceError as error:
+                left_out[index] = f"{error.call} {error.error}"
+        self.left_out = left_out
+        return cards
 
     def _devices(self) -> list[Path]:
         return [
@@ -69,7 +79,7 @@ class Sysfs:
         return Card(
             bdf=bdf,
             index=index,
-            uuid=uuid_of(_text(device / "unique_id"), device_id),
+            uuid=uuid_of(files.text("unique_id"), device_id),
             model=_text(device / "product_name") or f"AMD GPU {device_id}",
             driver_version=_text(self._root / "module/amdgpu/version") or os.uname().release,
             offers={quantity: Offer(self.name, ask) for quantity, ask in offers.items()},
@@ -120,6 +130,15 @@ class _Files:
         total = self._number(self._device / "mem_info_vram_total")
         return None if used is None or not total else (used, total)
 
+    def text(self, name: str) -> str | None:
+        """Return what a file says, None where this card has no such file."""
+        try:
+            return (self._device / name).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed(name, error) from error
+
     def write(self, name: str, value: int) -> None:
         folder = self._folder()
         try:
@@ -160,23 +179,6 @@ class _Files:
     def _failed(self, name: str, error: OSError) -> DeviceError:
         word = errno.errorcode.get(error.errno or 0, type(error).__name__)
         return DeviceError(f"{self._device.parent.name}: {name}: {word}", call=name, error=word)
-
-
-def uuid_of(unique_id: str | None, device_id: str | None) -> str | None:
-    """Return the UUID that amdsmi makes of a serial number, so that it is the same without it.
-
-    Args:
-        unique_id: The serial number, 16 hexadecimal digits; cards for games have none.
-        device_id: PCI device, for example ``0x740f``.
-    """
-    try:
-        serial, device = int(unique_id or "", 16), int(device_id or "", 16)
-    except ValueError:
-        return None
-    if not serial:
-        return None
-    digits = f"{serial:016x}"
-    return f"{digits[:2]}ff{device:04x}-0000-1000-80{digits[2:4]}-{digits[4:]}"
 
 
 def _address(device: Path) -> str | None:

@@ -84,8 +84,8 @@ def install(root: Path) -> None:
 def _open(root: Path, file: Path, *, writing: bool) -> None:
     index = int(file.relative_to(root).parts[2].removeprefix("card"))
     card = host.state_now()["cards"][index]
-    if card["partition"]:
-        return
+    if card["partition"] or file.name in {"vendor", "device", "uevent"}:
+        return  # not the driver's files: those of PCI itself
     number = host.fault(file.name + (" write" if writing else ""), index).get("errno")
     if number:
         raise OSError(number, os.strerror(number))
