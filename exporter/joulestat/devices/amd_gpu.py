@@ -20,6 +20,10 @@ from joulestat.domain.errors import DeviceError
 Offers = Mapping[Quantity, Sequence[Offer]]
 """Per quantity, who can be asked, best first."""
 
+THROTTLE_BEATS = 10
+"""amdsmi samples throttling for 100 ms a GPU, and one thread reads all GPUs: so each is asked at
+every tenth slow beat only, and no two neighbours at the same."""
+
 _WATCHED = (Quantity.ENERGY, Quantity.POWER, Quantity.CAPS)
 """What makes up the numbers that people rely on: whose they are is logged."""
 
@@ -42,6 +46,7 @@ class AmdGpu:
         self._clock = clock
         self._accumulator = Accumulator()
         self._details = Details()
+        self._beats = 0
         self._errors: list[CallError] = []
         self.is_gone = False
         self.take(device, offers, writers)
@@ -115,9 +120,13 @@ class AmdGpu:
         )
 
     def _read_details(self) -> None:
+        throttle = self._details.throttle_reasons
+        if self._beats == 0 or (self._beats + self.device.index) % THROTTLE_BEATS == 0:
+            throttle = self._ask(Quantity.THROTTLE)
+        self._beats += 1
         used_bytes, size_bytes = self._ask(Quantity.MEMORY) or (None, None)
         self._details = Details(
-            throttle_reasons=self._ask(Quantity.THROTTLE),
+            throttle_reasons=throttle,
             utilization_ratio=self._ask(Quantity.UTILIZATION),
             temperature_celsius=self._ask(Quantity.TEMPERATURE),
             sm_clock_hertz=self._ask(Quantity.CLOCK),
