@@ -100,6 +100,7 @@ class Card:
             power_watts=self.watts,
             limits=PowerLimits(max_watts=MAX_WATTS),
             errors=(CallError("energy", "UNKNOWN"),) if fault is Fault.FAILS else (),
+            counter_failed=fault is Fault.FAILS,
         )
 
 

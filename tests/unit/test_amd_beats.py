@@ -3,7 +3,8 @@
 from fakes.clock import FakeClock
 from joulestat.devices.amd_gpu import THROTTLE_BEATS, AmdGpu
 from joulestat.devices.amd_source import Offer, Quantity
-from joulestat.domain.device import Device, ThrottleReason
+from joulestat.domain.device import CallError, Device, ThrottleReason
+from joulestat.domain.errors import DeviceError
 
 CAPPED = frozenset({ThrottleReason.POWER_CAP})
 
@@ -32,3 +33,25 @@ def test_one_slow_beat_samples_the_throttling_of_one_neighbour_at_the_most() -> 
         assert len(asked) - before <= 1
         assert {CAPPED} == {reading.details.throttle_reasons for reading in readings}
     assert sorted(asked) == list(range(8))
+
+
+def test_a_slow_value_that_could_not_be_read_is_an_error_until_it_is_read() -> None:
+    answers: list[float] = []
+
+    def temperature() -> float:
+        if not answers:
+            raise DeviceError("no", call="amdsmi_get_temp_metric", error="IO")
+        return answers[0]
+
+    device = Device("AMD-0", 0, "AMD", "MI300X", "0000:01:00.0", "6.14")
+    offers = {
+        Quantity.POWER: [Offer("amdsmi", lambda: 250.0)],
+        Quantity.TEMPERATURE: [Offer("amdsmi", temperature)],
+    }
+    card = AmdGpu(device, offers, (), FakeClock())
+    failed = (CallError("amdsmi_get_temp_metric", "IO"),)
+
+    assert failed == card.read(details=True).errors == card.read(details=False).errors
+    answers.append(67.0)
+    assert failed == card.read(details=False).errors
+    assert () == card.read(details=True).errors == card.read(details=False).errors

@@ -1,5 +1,7 @@
 """The meter believes a register only as far as it can be true."""
 
+from dataclasses import replace
+
 from joulestat.domain.device import CallError, PowerLimits, Reading
 from joulestat.domain.energy import Anomaly, EnergySource
 from joulestat.domain.units import NS_PER_SECOND, UJ_PER_JOULE
@@ -17,6 +19,7 @@ def reading(
         power_watts=watts,
         limits=LIMITS,
         errors=(CallError("nvmlDeviceGetTotalEnergyConsumption", "UNKNOWN"),) if failed else (),
+        counter_failed=failed,
     )
 
 
@@ -187,3 +190,18 @@ def test_energy_that_is_missing_before_a_reading_is_told() -> None:
     read = metered(reading(1, None), reading(2, None))
 
     assert [each.gap for each in (bridged, blind, unread, read)] == [False, True, True, False]
+
+
+def test_without_a_register_another_call_that_fails_costs_no_energy() -> None:
+    failed = (CallError("nvmlDeviceGetTemperatureV", "UNKNOWN"),)
+    meter = metered(*(replace(reading(second, None), errors=failed) for second in range(1, 12)))
+
+    assert 10 * 250 == total_joules(meter)
+    assert not meter.gap
+
+
+def test_without_a_register_energy_is_not_known_while_power_is_not() -> None:
+    meter = metered(reading(1, None), reading(2, None))
+
+    assert not meter.observe(reading(3, None, None))
+    assert 250 == total_joules(meter)

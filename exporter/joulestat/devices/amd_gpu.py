@@ -1,6 +1,7 @@
 """One AMD GPU: each value asked of the first source that has it, all of them made a reading."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from joulestat.devices.amd_energy import Accumulator
@@ -48,6 +49,7 @@ class AmdGpu:
         self._details = Details()
         self._beats = 0
         self._errors: list[CallError] = []
+        self._slow_errors: dict[Quantity, list[CallError]] = {}
         self.is_gone = False
         self.take(device, offers, writers)
 
@@ -99,14 +101,18 @@ class AmdGpu:
             self._unsupported.clear()  # support comes and goes with the driver
         before_ns = self._clock.monotonic_ns()
         register: Register | None = self._ask(Quantity.ENERGY)
+        counter_failed = bool(self._errors)
         # The middle of the call halves the error where the driver is slow to answer.
         at_ns = (before_ns + self._clock.monotonic_ns()) // 2
         power_watts: float | None = self._ask(Quantity.POWER)
         caps: Caps | None = self._ask(Quantity.CAPS)
         if self._errors and register is None and power_watts is None and caps is None:
             self.is_gone = True  # whatever the errors are called: UNKNOWN_ERROR, IO, a number
+        errors, lost = list(self._errors), self.is_gone
         if details:
             self._read_details()
+        if not lost:
+            errors += chain.from_iterable(self._slow_errors.values())
         highest_watts = caps.max_watts if caps else None
         return Reading(
             at_ns=at_ns,
@@ -116,23 +122,31 @@ class AmdGpu:
             power_watts=power_watts,
             limits=_limits(caps),
             details=self._details,
-            errors=tuple(self._errors),
+            errors=tuple(errors),
+            counter_failed=counter_failed,
         )
 
     def _read_details(self) -> None:
         throttle = self._details.throttle_reasons
         if self._beats == 0 or (self._beats + self.device.index) % THROTTLE_BEATS == 0:
-            throttle = self._ask(Quantity.THROTTLE)
+            throttle = self._ask_slow(Quantity.THROTTLE)
         self._beats += 1
-        used_bytes, size_bytes = self._ask(Quantity.MEMORY) or (None, None)
+        used_bytes, size_bytes = self._ask_slow(Quantity.MEMORY) or (None, None)
         self._details = Details(
             throttle_reasons=throttle,
-            utilization_ratio=self._ask(Quantity.UTILIZATION),
-            temperature_celsius=self._ask(Quantity.TEMPERATURE),
-            sm_clock_hertz=self._ask(Quantity.CLOCK),
+            utilization_ratio=self._ask_slow(Quantity.UTILIZATION),
+            temperature_celsius=self._ask_slow(Quantity.TEMPERATURE),
+            sm_clock_hertz=self._ask_slow(Quantity.CLOCK),
             memory_used_bytes=used_bytes,
             memory_size_bytes=size_bytes,
         )
+
+    def _ask_slow(self, quantity: Quantity) -> Any:
+        """Ask, and keep the error until it is asked again: as long as the value is missing."""
+        before = len(self._errors)
+        answer = self._ask(quantity)
+        self._slow_errors[quantity] = self._errors[before:]
+        return answer
 
     def _ask(self, quantity: Quantity) -> Any:
         """Return the answer of the first source that has one.

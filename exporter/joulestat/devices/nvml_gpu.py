@@ -70,6 +70,7 @@ class NvmlGpu:
         self._clock = clock
         self._unsupported: set[str] = set()
         self._errors: list[CallError] = []
+        self._slow_errors: list[CallError] = []
         self.gone: str | None = None
         self._answered = False
         self._broken_off = ""
@@ -98,6 +99,7 @@ class NvmlGpu:
             self._unsupported.clear()
         before_ns = self._clock.monotonic_ns()
         energy_mj = self._ask(("nvmlDeviceGetTotalEnergyConsumption",))
+        counter_failed = bool(self._errors)
         # The middle of the call halves the error where the driver is slow to answer.
         at_ns = (before_ns + self._clock.monotonic_ns()) // 2
         power_mw = self._ask(
@@ -106,9 +108,11 @@ class NvmlGpu:
         )
         set_mw = self._ask(("nvmlDeviceGetPowerManagementLimit",))
         enforced_mw = self._ask(("nvmlDeviceGetEnforcedPowerLimit",))
+        errors, lost = list(self._errors), bool(self._broken_off)
         if details:
             self._read_fixed_limits()
             self._read_details()
+            self._slow_errors = self._errors[len(errors) :]
         self.gone = self._why_gone()
         return Reading(
             at_ns=at_ns,
@@ -118,7 +122,8 @@ class NvmlGpu:
                 _watts(set_mw), _watts(enforced_mw), self._default_watts, *self._range_watts
             ),
             details=self._details,
-            errors=tuple(self._errors),
+            errors=tuple(errors if lost else errors + self._slow_errors),
+            counter_failed=counter_failed,
         )
 
     def _read_fixed_limits(self) -> None:

@@ -86,7 +86,10 @@ class Reading:
         power_watts: Power draw now.
         limits: The power limits as read in this round.
         details: Slow values, as of this round or of an earlier one.
-        errors: Calls of this round that failed. Unsupported is not failed.
+        errors: Calls that failed: of this round, and of the round that ``details`` are of, for
+            those values are still missing. Unsupported is not failed.
+        counter_failed: Whether the register was not read because its call failed. Without
+            that, None means a card that has no register.
     """
 
     at_ns: int
@@ -95,3 +98,4 @@ class Reading:
     limits: PowerLimits = PowerLimits()
     details: Details = Details()
     errors: tuple[CallError, ...] = field(default=())
+    counter_failed: bool = False

@@ -154,8 +154,8 @@ class Meter:
         return self._integral.add(reading.at_ns, reading.power_watts)
 
     def _without_register(self, reading: Reading, integral_uj: int | None) -> bool:
-        if reading.errors or self._integral is None:
-            # A call failed: not to be taken for a card without a register.
+        if reading.counter_failed or reading.power_watts is None:
+            # Not to be taken for a card without a register, nor for one that draws nothing.
             return False
         self._total_uj = (self._total_uj or 0) + (integral_uj or 0)
         return True
