@@ -21,7 +21,8 @@ else text 0.0.4. All samples of a page are of one instant, the last tick.
   `gpu_info`; join with `* on (gpu_uuid) group_left (model)`.
 - What a card does not support is absent. What could not be read is absent too, with `gpu_up` 0; counters stay, they are
   still true.
-- Energy counters do not fall while the exporter runs, whatever the driver does; counters of runs survive its restarts.
+- Energy counters of a GPU do not fall while the host runs, whatever the driver or the exporter does; when it boots they
+  begin anew, as the hardware does. Counters of runs and budgets go on, also over boots.
 - `power_limit_watts` on a run's counters is the limit in force while the work was done, in whole watts; `transition`
   where it changed meanwhile, `mixed` where the run's GPUs stood at different limits.
 - A run's counters are born at 0 at `run_start_timestamp_seconds`, and all counters of a run on one page stand at the same
