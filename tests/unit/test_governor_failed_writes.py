@@ -1,5 +1,6 @@
 """Writes that go wrong: the hardware is as before, or on its way back, and the client is told."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,35 @@ def test_what_was_seen_once_is_known_as_ours_when_the_card_is_lost_right_after(
     host.card.fault = None
     host.pass_time(1.0)
     assert BASELINE_WATTS == host.card.limit_watts
+
+
+def test_a_limit_that_cannot_be_set_is_logged_once_and_so_is_its_end(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host.card.fault = "permission"
+    for _ in range(3):
+        with pytest.raises(LimitWriteFailed):
+            host.grant(250.0)
+        host.pass_time(60.0)
+    assert 1 == caplog.text.count("event=limit_not_set gpu_uuid=GPU-a asked_watts=250")
+    host.card.fault = None
+    host.grant(250.0)
+    host.grant(240.0)
+
+    assert 1 == caplog.text.count("event=limit_set_again gpu_uuid=GPU-a")
+
+
+def test_a_leased_limit_that_cannot_be_read_is_logged_once(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host.grant(250.0, ttl=600.0)
+    for _ in range(2):
+        host.card.fault = "lost"
+        for _ in range(5):
+            host.pass_time(10.0)
+        host.card.fault = None
+        host.pass_time(10.0)
+
+    assert 2 == caplog.text.count("event=leased_limit_not_read gpu_uuid=GPU-a error=GPU_IS_LOST")

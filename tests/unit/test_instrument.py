@@ -118,3 +118,18 @@ def test_an_anomaly_that_comes_again_and_again_is_told_once(
     desk.tick(dip_joules=8_500.0)
 
     assert 2 == len(caplog.messages)
+
+
+def test_a_call_that_fails_with_another_error_now_has_not_recovered(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    unplugged = CallError(LOST.call, "NOT_FOUND")
+    for error in (LOST, unplugged):
+        for _ in range(50):
+            desk.tick(error)
+    assert ["GPU_IS_LOST", "NOT_FOUND"] == [told.rpartition("=")[2] for told in caplog.messages]
+    for _ in range(50):
+        desk.tick()
+
+    assert 3 == len(caplog.messages)
+    assert "event=driver_call_recovered" in caplog.messages[2]

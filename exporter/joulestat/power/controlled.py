@@ -101,6 +101,7 @@ class ControlledDevice:
         self._timeout_seconds = policy.driver_timeout_seconds
         self._range_watts: tuple[float, float] | None = None
         self._writable = True
+        self._told: dict[str, str] = {}
         self._lease: Lease | None = None
         self._changes_lock = threading.Lock()
         self._changes = dict.fromkeys(LimitChange, 0)
@@ -141,6 +142,11 @@ class ControlledDevice:
         self.ending = ending
         if ending is None:
             self.record = None
+
+    def is_news(self, subject: str, problem: str) -> bool:
+        """Tell whether the log does not know it yet; an empty problem is the end of one."""
+        told, self._told[subject] = self._told.get(subject, ""), problem
+        return problem != told
 
     def count(self, change: LimitChange) -> None:
         """Count an attempt to change the limit. Needs no lock held."""

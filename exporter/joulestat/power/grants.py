@@ -1,5 +1,6 @@
 """Granting a lease: check, intent to disk, hardware, read back, result to disk, answer."""
 
+import logging
 from collections.abc import Mapping
 
 from joulestat.domain.clock import Clock
@@ -12,6 +13,8 @@ from joulestat.power.journal_rows import Answer
 from joulestat.power.leases import EndCause, LeaseRecord, LeaseState
 from joulestat.power.planning import Asked, Plan
 from joulestat.power.reverts import Reverter
+
+_LOG = logging.getLogger(__name__)
 
 
 class Granter:
@@ -93,6 +96,8 @@ class Granter:
             if written.result is not LimitChange.APPLIED or written.seen_watts is None:
                 raise self._failed(device, plan, intent_seq, written)
             seen_watts = written.seen_watts
+            if device.is_news("write", ""):
+                _LOG.info("event=limit_set_again gpu_uuid=%s", device.uuid)
         grant = Grant(plan.outcome, plan.lease, seen_watts, device.enforced_watts())
         ours_watts = (plan.lease.target_watts, seen_watts) if plan.writes else plan.ours_watts
         held = self._record(plan, LeaseState.HELD, ours_watts)
@@ -123,6 +128,13 @@ class Granter:
         self, device: ControlledDevice, plan: Plan, intent_seq: int, written: Written
     ) -> LimitWriteFailed:
         device.count(written.result)
+        if device.is_news("write", written.problem):
+            _LOG.warning(
+                "event=limit_not_set gpu_uuid=%s asked_watts=%g problem=%r",
+                device.uuid,
+                plan.lease.target_watts,
+                written.problem,
+            )
         now = self._undo(device, plan, written.seen_watts)
         self._conclude(plan, intent_seq, written.result.value, detail=f"{written.problem}; {now}")
         return LimitWriteFailed(

@@ -163,8 +163,12 @@ class Reverter:
         try:
             found_watts = device.read_watts()
         except DeviceError as error:
-            _LOG.info("event=leased_limit_not_read gpu_uuid=%s error=%s", device.uuid, error.error)
+            if device.is_news("read", error.error):
+                _LOG.info(
+                    "event=leased_limit_not_read gpu_uuid=%s error=%s", device.uuid, error.error
+                )
             return
+        device.is_news("read", "")
         self.note_drift(device, record, found_watts)
 
     def note_drift(self, device: ControlledDevice, record: LeaseRecord, found_watts: float) -> None:

@@ -135,6 +135,8 @@ class Instrument:
         over = [error for error, at_ns in self._failing.items() if now_ns - at_ns > QUIET_NS]
         for error in over:
             del self._failing[error]
+            if any(other.call == error.call for other in self._failing):
+                continue  # the call fails still, with another error
             log.info(
                 "event=driver_call_recovered gpu_uuid=%s call=%s error=%s",
                 self.device.uuid, error.call, error.error,
