@@ -67,7 +67,9 @@ _ROWS = (
         "What a GPU is; always 1.",
     ),
     _gauge("gpu_up", DEVICE, "Whether the last tick read the GPU (1) or failed to (0)."),
-    _counter("gpu_energy_joules", DEVICE, "Energy the GPU has used; begins anew when the host boots."),
+    _counter(
+        "gpu_energy_joules", DEVICE, "Energy the GPU has used; begins anew when the host boots."
+    ),
     _gauge(
         "gpu_energy_source_info",
         (*DEVICE, "source"),
