@@ -144,16 +144,16 @@ def test_a_frozen_register_is_bridged_by_power_and_then_replaced() -> None:
 
 def test_a_register_that_counts_ten_times_too_much_is_replaced_by_power() -> None:
     limits = PowerLimits(max_watts=700.0)
-    readings = [
-        Reading(s * NS_PER_SECOND, s * 1_000 * UJ_PER_JOULE, 100.0, limits) for s in range(1, 200)
-    ]
-    meter = metered(*readings)
+    tenths = range(10, 2_000)
+    meter = metered(
+        *(replace(reading(tenth / 10, tenth * 100, 100.0), limits=limits) for tenth in tenths)
+    )
 
     assert meter.state is not None
     assert meter.state.source is EnergySource.INTEGRATED_POWER
     assert meter.state.anomalies[Anomaly.JUMP] == 1
     # The start-up check found out after ten seconds; from then on it is what is really drawn.
-    assert total_joules(meter) == 1_000 + 9 * 1_000 + 189 * 100
+    assert total_joules(meter) == 1_000 + 99 * 100 + 1_890 * 10
 
 
 def test_a_register_that_comes_right_is_believed_again() -> None:
@@ -205,3 +205,33 @@ def test_without_a_register_energy_is_not_known_while_power_is_not() -> None:
 
     assert not meter.observe(reading(3, None, None))
     assert 250 == total_joules(meter)
+
+
+def test_a_power_sample_that_is_missing_is_bridged_and_no_gap() -> None:
+    meter = metered(*(reading(second, None, None if second == 3 else 250.0) for second in range(5)))
+
+    assert not meter.gap
+    assert 4 * 250 == total_joules(meter)
+
+
+def test_what_a_register_counted_while_all_calls_failed_is_of_that_time() -> None:
+    failed = (reading(1 + tenth / 10, None, None, failed=True) for tenth in range(1, 6_000))
+    meter = metered(reading(0, 0), reading(1, 250), *failed)
+
+    assert meter.observe(reading(601, 150_250))
+    assert 150_250 == total_joules(meter)
+
+
+def test_a_register_that_is_gone_for_good_is_said_to_be_replaced_by_power() -> None:
+    meter = metered(reading(0, 0), *(reading(second, None) for second in range(1, 20)))
+
+    assert meter.state is not None
+    assert meter.state.source is EnergySource.INTEGRATED_POWER
+    assert 19 * 250 == total_joules(meter)
+
+
+def test_no_sample_of_the_slowest_beat_is_lost_for_being_late() -> None:
+    beats = (10 * beat + beat % 2 / 100 for beat in range(10))
+    meter = metered(*(reading(second, None) for second in beats))
+
+    assert 250 * 90.01 == total_joules(meter)

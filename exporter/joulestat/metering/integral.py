@@ -6,8 +6,9 @@ picojoules, and nothing is lost to rounding however long it runs.
 
 from joulestat.domain.units import NS_PER_SECOND
 
-MAX_GAP_NS = 10 * NS_PER_SECOND
-"""Longest gap bridged by a straight line: beyond it the power between is unknown."""
+MAX_GAP_NS = 15 * NS_PER_SECOND
+"""Longest gap bridged by a straight line: beyond it the power between is unknown. Above the slowest
+beat that can be asked for, 10 s, of which some come late."""
 
 _HALF_PJ_PER_UJ = 2_000_000
 

@@ -15,6 +15,7 @@ from joulestat.domain.energy import Anomaly, EnergySource, MeterState
 from joulestat.domain.units import NS_PER_SECOND, power_to_uj
 from joulestat.metering.comparison import Comparison
 from joulestat.metering.counter import (
+    FALLBACK_MAX_WATTS,
     REGISTER_PERIOD_NS,
     CounterRecord,
     EnergyRegister,
@@ -31,6 +32,9 @@ STILL_UJ = 40_000_000
 
 STILL_WATTS = 5.0
 """... at no less than this: a card asleep may draw next to nothing."""
+
+LONG_BRIDGE_NS = 10 * NS_PER_SECOND
+"""Energy bridged for longer than this is said to be integrated power."""
 
 TRUSTED_SHARE = 4
 """After a bridge the register is believed if it differs by less than a quarter of the bridge."""
@@ -89,7 +93,6 @@ class Meter:
         self._comparison = Comparison(far_off=record.far_off if record else False)
         self._anomalies = dict.fromkeys(Anomaly, 0) | (record.anomalies if record else {})
         self._at_ns = record.counter.at_ns if record and record.counter else 0
-        self._seen_ns = self._at_ns or None
         self._bridging = False
         self.gap = self._lost = False
         # Where the meter last followed a register that moved: total and integral there, and when.
@@ -116,7 +119,7 @@ class Meter:
         """The energy as of the last usable reading, None before the first."""
         if self._total_uj is None:
             return None
-        integrated = self._register is None or self._comparison.far_off
+        integrated = self._register is None or self._comparison.far_off or self._is_without()
         return MeterState(
             at_ns=self._at_ns,
             total_uj=self._total_uj,
@@ -132,14 +135,13 @@ class Meter:
         Returns:
             Whether the energy is now known up to ``reading.at_ns``.
         """
-        passed_ns = 0 if self._seen_ns is None else reading.at_ns - self._seen_ns
-        self._seen_ns = reading.at_ns
         integral_uj = self._integrate(reading)
-        self._lost = self._lost or integral_uj is None
+        # A sample that is missing is bridged by the next one; one that joins no other is not.
+        self._lost = self._lost or (integral_uj is None and reading.power_watts is not None)
         if reading.energy_counter_uj is None and self._register is None:
             known = self._without_register(reading, integral_uj)
         else:
-            known = self._with_register(reading, integral_uj, passed_ns)
+            known = self._with_register(reading, integral_uj)
         if known:
             self._at_ns = reading.at_ns
             self.gap, self._lost = self._lost, False
@@ -160,26 +162,23 @@ class Meter:
         self._total_uj = (self._total_uj or 0) + (integral_uj or 0)
         return True
 
-    def _with_register(self, reading: Reading, integral_uj: int | None, passed_ns: int) -> bool:
+    def _with_register(self, reading: Reading, integral_uj: int | None) -> bool:
         increment_uj, reset = self._read_register(reading)
         if self._total_uj is None:
             return False
-        if increment_uj is None or reset:
-            self._comparison.begin()
-        elif integral_uj is not None:
-            self._compare(increment_uj, integral_uj, passed_ns)
+        self._compare(reading, integral_uj, believed=increment_uj is not None and not reset)
         if reset:
             # A new base: what lies between is what power says.
-            self._bridge(reading, integral_uj, passed_ns)
+            self._lost = self._lost or not self._bridge(reading, integral_uj)
             self._anchor(reading.at_ns)
             return True
         if increment_uj is None or self._comparison.far_off:
-            return self._bridge(reading, integral_uj, passed_ns)
+            return self._bridge(reading, integral_uj)
         if increment_uj == 0 and self._stands_still(reading.at_ns):
             if not self._bridging:
                 self._anomalies[Anomaly.FROZEN] += 1
-            return self._bridge(reading, integral_uj, passed_ns)
-        self._follow(reading, passed_ns, moved=increment_uj > 0)
+            return self._bridge(reading, integral_uj)
+        self._follow(reading, moved=increment_uj > 0)
         return True
 
     def _read_register(self, reading: Reading) -> tuple[int | None, bool]:
@@ -203,8 +202,20 @@ class Meter:
         self._target_uj += increment_uj or 0
         return increment_uj, Anomaly.RESET in anomalies
 
-    def _compare(self, increment_uj: int, integral_uj: int, passed_ns: int) -> None:
-        for anomaly in self._comparison.add(increment_uj, integral_uj, passed_ns):
+    def _compare(self, reading: Reading, integral_uj: int | None, *, believed: bool) -> None:
+        """Compare both where both are known; a call that failed is made up for by the next."""
+        raw_uj = reading.energy_counter_uj
+        if raw_uj is not None and not believed:
+            self._comparison.begin()
+            return
+        if raw_uj is None or reading.power_watts is None or self._integral is None:
+            return
+        if integral_uj is None:  # a hole in the integral: from here on they may be compared
+            self._comparison.begin()
+        highest_watts = reading.limits.max_watts or FALLBACK_MAX_WATTS
+        for anomaly in self._comparison.add(
+            raw_uj, self._integral.total_uj, reading.at_ns, highest_watts
+        ):
             if not self._bridging:  # else it is the end of a story that was counted
                 self._anomalies[anomaly] += 1
 
@@ -215,7 +226,7 @@ class Meter:
             STILL_UJ, power_to_uj(STILL_WATTS, still_ns)
         )
 
-    def _follow(self, reading: Reading, passed_ns: int, *, moved: bool) -> None:
+    def _follow(self, reading: Reading, *, moved: bool) -> None:
         """Take the register's word; after a bridge only if it agrees with the bridge."""
         if self._bridging:
             if not moved:
@@ -227,34 +238,39 @@ class Meter:
                 # It did not count on: what the bridge added is not in it.
                 self._target_uj = goal_uj
         self._lost = False
-        self._approach(self._target_uj or 0, reading, passed_ns)
+        self._approach(self._target_uj or 0, reading)
         if moved:
             self._leave_from(reading.at_ns)
 
-    def _bridge(self, reading: Reading, integral_uj: int | None, passed_ns: int) -> bool:
+    def _bridge(self, reading: Reading, integral_uj: int | None) -> bool:
         """Go on by power, from where the register was last followed."""
         if integral_uj is None:
             return False
         self._bridging = True
-        self._approach(self._bridge_end_uj(), reading, passed_ns)
+        self._approach(self._bridge_end_uj(), reading)
         if self._comparison.far_off:
             self._anchor(reading.at_ns)
             self._bridging = True
         return True
+
+    def _is_without(self) -> bool:
+        """Tell whether the register has been done without for so long that it must be said."""
+        return self._bridging and self._at_ns - self._left_ns > LONG_BRIDGE_NS
 
     def _bridge_end_uj(self) -> int:
         """Return the total by power alone, since the register was last followed."""
         integral_uj = self._integral.total_uj if self._integral else 0
         return self._left_uj + integral_uj - self._left_integral_uj
 
-    def _approach(self, goal_uj: int, reading: Reading, passed_ns: int) -> None:
+    def _approach(self, goal_uj: int, reading: Reading) -> None:
         """Bring the total to a goal, never down, and no faster than the card can draw.
 
-        What a frozen register withheld until it was found out is caught up with, not jumped to.
+        What a frozen register withheld until it was found out is caught up with, not jumped to;
+        what it counted while nobody could ask is of that time.
         """
         total_uj = self._total_uj or 0
         bound = bound_watts(reading.limits.max_watts)
-        most_uj = power_to_uj(bound, passed_ns + REGISTER_PERIOD_NS)
+        most_uj = power_to_uj(bound, reading.at_ns - self._at_ns + REGISTER_PERIOD_NS)
         self._total_uj = total_uj + max(0, min(goal_uj - total_uj, most_uj))
 
     def _anchor(self, at_ns: int) -> None:
