@@ -55,3 +55,16 @@ def test_a_slow_value_that_could_not_be_read_is_an_error_until_it_is_read() -> N
     answers.append(67.0)
     assert failed == card.read(details=False).errors
     assert () == card.read(details=True).errors == card.read(details=False).errors
+
+
+def test_a_call_that_waited_while_the_library_was_opened_anew_is_made_again() -> None:
+    device = Device("AMD-0", 0, "AMD", "MI300X", "0000:01:00.0", "6.14")
+
+    def power_of_before() -> float:
+        card.take(device, {Quantity.POWER: [Offer("amdsmi", lambda: 250.0)]}, ())
+        raise DeviceError("no", call="amdsmi_get_power_info", error="NOT_FOUND")
+
+    card = AmdGpu(device, {Quantity.POWER: [Offer("amdsmi", power_of_before)]}, (), FakeClock())
+    reading = card.read(details=False)
+
+    assert (250.0, ()) == (reading.power_watts, reading.errors)

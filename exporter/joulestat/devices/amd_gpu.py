@@ -155,12 +155,16 @@ class AmdGpu:
         best source is told, not papered over by the next one's other number. After an error
         that says the card is gone the rest of the round goes unasked.
         """
-        for offer in self._offers.get(quantity, ()):
+        offers = self._offers
+        for offer in offers.get(quantity, ()):
             if self.is_gone or (quantity, offer.source) in self._unsupported:
                 continue
             try:
                 answer = offer.ask()
             except DeviceError as error:
+                if self._offers is not offers:
+                    # The library was opened anew while this call waited for its turn.
+                    return self._ask(quantity)
                 if error.error in NOT_OFFERED:
                     self._unsupported.add((quantity, offer.source))
                     continue
