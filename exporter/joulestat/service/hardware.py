@@ -45,6 +45,7 @@ class Hardware:
         self._instrument = instrument
         self._sampling = sampling
         self._backend: Backend | None = None
+        self._adopted: tuple[Device, ...] = ()
         self._readers: dict[str, Heartbeat] = {}
         self._look = Heartbeat(
             "look", LOOK_INTERVAL_SECONDS, self.look_again, delay_seconds=LOOK_INTERVAL_SECONDS
@@ -77,10 +78,10 @@ class Hardware:
         """Notice what came, went or moved. Blocks as long as the driver does, on its own thread."""
         if self._backend is None:
             self._backend = self._open_backend()
-            changed = self._backend is not None
         else:
-            changed = self._backend.refresh()
-        if changed:
+            self._backend.refresh()
+        # Not what just changed: to adopt that may have failed the last time.
+        if self._backend is not None and tuple(self._backend.devices()) != self._adopted:
             self._adopt()
 
     def stop(self) -> int:
@@ -109,8 +110,10 @@ class Hardware:
         }
         self._governor.adopt(limiters)
         self._sampler.adopt(name, devices, self._instrument)
+        self._adopted = devices
         if backend is not None and backend.serial:
-            self._read(backend, name, lambda: [device.uuid for device in backend.devices()])
+            # Only whom the sampler knows: the backend may have found others meanwhile.
+            self._read(backend, name, lambda: [device.uuid for device in self._adopted])
         elif backend is not None:
             for device in devices:
                 self._read(backend, device.uuid, partial(list, [device.uuid]))
