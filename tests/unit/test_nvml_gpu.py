@@ -213,7 +213,9 @@ def test_a_failed_detail_is_none_instead_of_old() -> None:
     assert (CallError("nvmlDeviceGetUtilizationRates", "UNKNOWN"),) == reading.errors
 
 
-@pytest.mark.parametrize("error", ["GPU_IS_LOST", "UNINITIALIZED", "LIB_RM_VERSION_MISMATCH"])
+@pytest.mark.parametrize(
+    "error", ["GPU_IS_LOST", "UNINITIALIZED", "LIB_RM_VERSION_MISMATCH", "STUCK"]
+)
 def test_a_gpu_that_is_gone_is_asked_once_a_round(error: str) -> None:
     driver = Driver(**dict.fromkeys(ANSWERS, error))
     gpu = gpu_with(driver)

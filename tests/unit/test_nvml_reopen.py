@@ -190,3 +190,17 @@ def test_nothing_of_a_failed_opening_stays_loaded(start: Start, tmp_path: Path) 
     assert not nvml.ask("open_auto")
     build_library(tmp_path, driver_version="600.10.20")
     assert nvml.ask("open_auto")
+
+
+def test_closing_takes_no_library_away_from_a_look_that_hangs_as_it_opens_it(
+    nvml: RemoteNvml, nvml_standin: StandIn
+) -> None:
+    nvml_standin.plan("* * ret 9", "nvmlInitWithFlags * hang")
+    assert [{"DRIVER_NOT_LOADED"}] * 2 == errors_of(nvml)
+    looking = nvml.begin("backend", "refresh")
+    assert not nvml.answered(looking, within_seconds=0.2)
+    nvml.close()
+    nvml_standin.plan()
+
+    nvml.answer(looking)
+    assert "nvml_left_open" in nvml.events()

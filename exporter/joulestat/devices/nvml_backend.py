@@ -107,16 +107,19 @@ class NvmlBackend:
     def close(self) -> None:
         """Shut NVML down. Idempotent; a read after it lists its calls as UNINITIALIZED.
 
-        Where a call hangs, NVML is left open: shutting it down would hang as well.
+        Where a call hangs, NVML is left open: shutting it down would hang as well, and under a
+        look that hangs as it opens NVML the library would be taken away.
         """
-        has_turn = self._turn.acquire(timeout=_TURN_SECONDS)
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            self._is_open = False
+            self._news.left_open(["NVML"])
+            return
         try:
             if self._is_open:
                 self._is_open = False
                 self._news.left_open(self._library.close())
         finally:
-            if has_turn:
-                self._turn.release()
+            self._turn.release()
 
     def look(self) -> Look:
         """Look which GPUs there are and take note of them. Of ``refresh``'s thread.

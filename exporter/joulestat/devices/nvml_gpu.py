@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from joulestat.devices.nvml_gate import STUCK
 from joulestat.devices.nvml_limiter import NOT_OFFERED, NvmlLimiter
 from joulestat.domain.clock import Clock
 from joulestat.domain.device import (
@@ -40,9 +41,10 @@ _BREAKING = frozenset(
         "UNINITIALIZED",
         "DRIVER_NOT_LOADED",
         "LIB_RM_VERSION_MISMATCH",
+        STUCK,
     }
 )
-"""Errors that every other call would answer, too."""
+"""Errors that every other call would answer, too; STUCK after a wait of a second each."""
 
 _CONSTRAINTS = "nvmlDeviceGetPowerManagementLimitConstraints"
 
