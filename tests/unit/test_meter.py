@@ -235,3 +235,23 @@ def test_no_sample_of_the_slowest_beat_is_lost_for_being_late() -> None:
     meter = metered(*(reading(second, None) for second in beats))
 
     assert 250 * 90.01 == total_joules(meter)
+
+
+def test_a_register_that_catches_up_after_it_stood_still_has_not_jumped() -> None:
+    stands = [reading(second, 1_000) for second in range(1, 9)]
+    meter = metered(*stands, *(reading(second, 1_000 + 250 * (second - 1)) for second in (9, 10)))
+
+    assert 1_000 + 9 * 250 == total_joules(meter)
+    assert meter.state is not None
+    assert {Anomaly.FROZEN: 1} == {why: n for why, n in meter.state.anomalies.items() if n}
+
+
+def test_a_reset_after_an_outage_makes_no_source_of_the_moment() -> None:
+    meter = metered(reading(1, 5_000), *(reading(s, None, None, failed=True) for s in range(2, 14)))
+    sources = set()
+    for second, joules in ((14, 0), (15, 250), (16, 500), (17, 750)):
+        meter.observe(reading(second, joules))
+        assert meter.state is not None
+        sources.add(meter.state.source)
+
+    assert {EnergySource.HARDWARE_COUNTER} == sources

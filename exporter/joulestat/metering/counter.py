@@ -17,6 +17,9 @@ they must have counted on it: one that only stands at another value is broken, n
 DRAW_FACTOR = 2
 """A GPU overshoots its limit for milliseconds; twice the highest limit is beyond any of them."""
 
+CATCH_UP_SHARE = 4
+"""A register that catches up may count a quarter more than the sensor of power."""
+
 REGISTER_PERIOD_NS = NS_PER_SECOND // 2
 """Slack for a register that is updated in lumps (20-100 ms are usual)."""
 
@@ -51,7 +54,7 @@ class EnergyRegister:
         return CounterRecord(self._raw_uj, self._at_ns)
 
     def advance(
-        self, raw_uj: int, at_ns: int, max_watts: float | None
+        self, raw_uj: int, at_ns: int, max_watts: float | None, drawn_uj: int = 0
     ) -> tuple[int | None, tuple[Anomaly, ...]]:
         """Take one register value.
 
@@ -59,6 +62,8 @@ class EnergyRegister:
             raw_uj: Register value in uJ.
             at_ns: CLOCK_MONOTONIC of the reading, later than the last one.
             max_watts: The highest limit of the device, None where unknown.
+            drawn_uj: What power added up to since the register last moved: one that stood
+                still may catch up with it in one step.
 
         Returns:
             The believed increment in uJ since the last believed reading (None while the reading
@@ -68,7 +73,8 @@ class EnergyRegister:
             self._believe(raw_uj, at_ns)
             return 0, ()
         bound = bound_watts(max_watts)
-        if _possible(self._raw_uj, self._at_ns, raw_uj, at_ns, bound):
+        catches_up = 0 <= raw_uj - self._raw_uj <= drawn_uj + drawn_uj // CATCH_UP_SHARE
+        if catches_up or _possible(self._raw_uj, self._at_ns, raw_uj, at_ns, bound):
             increment_uj = raw_uj - self._raw_uj
             self._believe(raw_uj, at_ns)
             return increment_uj, ()

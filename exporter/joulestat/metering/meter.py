@@ -98,7 +98,7 @@ class Meter:
         # Where the meter last followed a register that moved: total and integral there, and when.
         self._left_uj = max(self._total_uj or 0, self._target_uj or 0)
         self._left_integral_uj = self._integral.total_uj if self._integral else 0
-        self._left_ns = self._at_ns
+        self._left_ns = self._bridged_ns = self._at_ns
 
     @property
     def record(self) -> MeterRecord | None:
@@ -195,7 +195,7 @@ class Meter:
         if self._target_uj is None:
             self._target_uj = self._total_uj
         increment_uj, anomalies = self._register.advance(
-            raw_uj, reading.at_ns, reading.limits.max_watts
+            raw_uj, reading.at_ns, reading.limits.max_watts, self._bridge_end_uj() - self._left_uj
         )
         for anomaly in anomalies:
             self._anomalies[anomaly] += 1
@@ -246,7 +246,8 @@ class Meter:
         """Go on by power, from where the register was last followed."""
         if integral_uj is None:
             return False
-        self._bridging = True
+        if not self._bridging:
+            self._bridging, self._bridged_ns = True, reading.at_ns
         self._approach(self._bridge_end_uj(), reading)
         if self._comparison.far_off:
             self._anchor(reading.at_ns)
@@ -255,7 +256,7 @@ class Meter:
 
     def _is_without(self) -> bool:
         """Tell whether the register has been done without for so long that it must be said."""
-        return self._bridging and self._at_ns - self._left_ns > LONG_BRIDGE_NS
+        return self._bridging and self._at_ns - self._bridged_ns > LONG_BRIDGE_NS
 
     def _bridge_end_uj(self) -> int:
         """Return the total by power alone, since the register was last followed."""
