@@ -120,6 +120,30 @@ def spawn(job: Callable[[], None]) -> None:
     threading.Thread(target=job, name="driver", daemon=True).start()
 
 
+def attempt(job: Callable[[], None], patience_seconds: float) -> bool:
+    """Run a job that may hang in a driver, and wait for it only so long; then it goes on alone.
+
+    Returns:
+        Whether it came back. What it raised until then is raised here.
+    """
+    failed: list[Exception] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+            failed.append(error)
+        finally:
+            done.set()
+
+    spawn(run)
+    came_back = done.wait(patience_seconds)
+    if failed:
+        raise failed[0]
+    return came_back
+
+
 def device_reader(
     name: str,
     backend: Backend,

@@ -118,3 +118,18 @@ def test_what_a_mig_instance_does_is_credited_from_its_gpu_once(
     )
     # Two cards, whatever they are cut into.
     assert len(values(exporter, "gpu_energy_joules_total")) == 2
+
+
+def test_a_driver_that_hangs_at_the_start_keeps_nobody_from_being_told(
+    nvml_standin: StandIn, tmp_path: Path
+) -> None:
+    nvml_standin.plan("nvmlInitWithFlags * hang")
+    exporter = Exporter(tmp_path / "exporter", backend="auto")
+    exporter.environment = nvml_standin.environment()
+    with exporter:
+        assert exporter.get("/healthz")[0] == 200
+        assert "event=driver_hangs_at_start" in exporter.log.read_text()
+        assert values(exporter, "gpu_up") == []
+
+        nvml_standin.plan()
+        assert eventually(lambda: values(exporter, "gpu_up") == [1, 1])

@@ -16,7 +16,7 @@ from joulestat.domain.limit import RevertOutcome
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
-from joulestat.loops import Heartbeat, HttpLoop, bind, spawn
+from joulestat.loops import Heartbeat, HttpLoop, attempt, bind, spawn
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
@@ -33,6 +33,8 @@ from joulestat.service.hardware import Hardware
 from joulestat.service.memory import Memory
 
 EXPIRY_INTERVAL_SECONDS = 0.25
+DRIVER_PATIENCE_SECONDS = 5.0
+"""How long a start waits for the driver, and so for limits that a crash left to be put back."""
 UNIX_PUSH_MODE = 0o666
 """Whoever trains on this host may push; a push changes nothing but counters."""
 UNIX_ADMIN_MODE = 0o660
@@ -68,7 +70,9 @@ class Service:
         Raises:
             BackendUnavailable: The backend that was asked for by name is not there.
         """
-        self._hardware.start()
+        if not attempt(self._hardware.start, DRIVER_PATIENCE_SECONDS):
+            # It is read as soon as it answers; until then there is nothing to show but that.
+            log.warning("event=driver_hangs_at_start")
         for loop in (self._expiry, self._heartbeat):
             loop.start()
         self._http.start()

@@ -57,11 +57,14 @@ class Hardware:
         Raises:
             BackendUnavailable: The backend that was asked for by name is not there.
         """
-        self._backend = self._open_backend()
-        self._adopt()
+        try:
+            self._backend = self._open_backend()
+            self._adopt()
+        finally:
+            # Also after a failure so late that nobody waits for this any more.
+            self._look.start()
         if not self._readers:
             log.warning("event=no_gpu cure=%r", "run 'joulestat doctor'")
-        self._look.start()
 
     def whole(self, push: Push) -> Push:
         """Return a push with partitions of devices replaced by the devices they are cut from.
