@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fakes.configs import loader
 from golden.configuration_page import configuration_page
+from golden.faults_page import faults_page
 from golden.metrics_page import metrics_page
 from golden.written import CHECKOUT, assert_is_as_written
 from joulestat.config import ListenAddress
@@ -22,6 +23,10 @@ def test_the_page_of_metrics_is_what_the_code_says() -> None:
     scrape = (CHECKOUT / "tests" / "golden" / "metrics.txt").read_text(encoding="utf-8")
 
     assert_is_as_written(DOCS / "metrics.md", metrics_page(scrape).encode())
+
+
+def test_the_page_of_faults_is_what_the_tests_check() -> None:
+    assert_is_as_written(DOCS / "faults.md", faults_page().encode())
 
 
 def test_the_example_of_a_configuration_can_be_loaded(tmp_path: Path) -> None:
