@@ -11,7 +11,7 @@ PYTHON_CODE := exporter tests
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format bench wheel prometheus clean
+.PHONY: help demo test faults soak lint format bench wheel prometheus clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(VENV)/installed ## Check style, types and who imports whom
 format: $(VENV)/installed ## Put the code in shape
 	$(BIN)/ruff check --fix $(PYTHON_CODE)
 	$(BIN)/ruff format $(PYTHON_CODE)
+
+faults: $(VENV)/installed ## Let the drivers' stand-ins misbehave in every way of docs/faults.md (2 minutes)
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 soak: $(VENV)/installed ## Try 100,000 random plans of driver faults on the meter (8 minutes)
 	FAULT_PLANS=100000 $(BIN)/python -m pytest -q tests/properties/test_fault_plans.py $(ARGS)

@@ -11,7 +11,7 @@ INTRODUCTION = """\
 <!-- Made from the rows in tests/faults/ by tests/golden/faults_page.py.
      REGENERATE_GOLDEN=1 pytest tests/unit/test_pages.py writes it anew. -->
 
-Each row is a test (`tests/integration/test_fault_matrix.py`): a real `joulestat serve` on a stand-in for the vendor's
+Each row is a test (`make faults`): a real `joulestat serve` on a stand-in for the vendor's
 library, which misbehaves while the exporter runs, and then behaves again. In every row,
 
 - the other GPUs stay up and fresh, and their energy goes on;

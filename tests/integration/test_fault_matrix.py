@@ -12,6 +12,8 @@ from faults.matrix import AMD, NVIDIA
 from faults.nvidia_host import nvidia_scene
 from faults.stage import MakeScene, Stage, staged
 
+pytestmark = pytest.mark.faults
+
 Rows = list[Fault]
 
 
