@@ -12,7 +12,7 @@ from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError
 from servers.exporter import Exporter
 
-PATIENCE_SECONDS = 25.0
+PATIENCE_SECONDS = 90.0
 """The slowest recovery takes two looks, 5 s apart; a busy machine may take longer."""
 
 WINDOW_SECONDS = 1.2
