@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from joulestat.domain.plan import Action, Decision, OperatingPoint
-from joulestat.optimizer.choose import choose
-from joulestat.optimizer.history import RunHistory
-from joulestat.optimizer.limits import Limits
-from joulestat.optimizer.objective import Objective
-from joulestat.optimizer.profile import Minimum, Profile
+from joulestat.optimizer.evidence.profile import Minimum, Profile
+from joulestat.optimizer.history.facts import Limits, RunHistory
+from joulestat.optimizer.search.choose import choose
+from joulestat.optimizer.search.objective import Objective
 
 Curve = Callable[[int], tuple[float, float]]
 """Joules and seconds per step at a limit."""

@@ -8,14 +8,15 @@ import pytest
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Action, Decision
-from joulestat.optimizer.choose import choose
-from joulestat.optimizer.history import HistoryReader, RunHistory
-from joulestat.optimizer.objective import Cost, Objective, Slowdown
-from joulestat.optimizer.profile import Minimum, Profile, build_profile
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.evidence.profile import Minimum, Profile, build_profile
+from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.history.prometheus import PrometheusHistory
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import equals
 from joulestat.optimizer.publish import LeasePublisher
 from joulestat.optimizer.rounds import Optimizer, Question
-from joulestat.optimizer.selector import equals
+from joulestat.optimizer.search.choose import choose
+from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
 from servers.prometheus import PrometheusServer
 from servers.training_history import START_SECONDS, TrainingHistory, Truth, openmetrics
 
@@ -67,7 +68,7 @@ pytestmark = pytest.mark.prometheus
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryReader]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusHistory]:
     """Read from one server that holds all runs at once."""
     histories = (*RUNS, HOSTILE, BRIEF, FIRST_QUEUE, SECOND_QUEUE)
     server = PrometheusServer(tmp_path_factory.mktemp("prometheus"))
@@ -75,7 +76,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryReader]:
     stamped = [f"{line} {START_SECONDS + 10}" for line in BROKEN]
     server.backfill("\n".join([*stamped, "# EOF\n"]))
     with server, PrometheusClient(server.url) as client:
-        yield HistoryReader(client)
+        yield PrometheusHistory(client)
 
 
 def profile_of(history: RunHistory) -> Profile:
@@ -86,7 +87,7 @@ def decide(history: RunHistory, objective: Objective, *, explore: bool = False) 
     return choose(history, profile_of(history), objective, minimum=MINIMUM, explore=explore)
 
 
-def read(reader: HistoryReader, run: TrainingHistory) -> RunHistory:
+def read(reader: PrometheusHistory, run: TrainingHistory) -> RunHistory:
     return reader.read(run.run, run.end_seconds - 0.5)
 
 
@@ -100,7 +101,7 @@ def assert_true(profile: Profile, truth: dict[int, Truth], n_nodes: int) -> None
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run)
 def test_joules_and_seconds_per_step_of_every_limit_are_the_truth(
-    reader: HistoryReader, run: TrainingHistory
+    reader: PrometheusHistory, run: TrainingHistory
 ) -> None:
     history = read(reader, run)
 
@@ -109,7 +110,7 @@ def test_joules_and_seconds_per_step_of_every_limit_are_the_truth(
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run)
-def test_no_step_is_lost_or_counted_twice(reader: HistoryReader, run: TrainingHistory) -> None:
+def test_no_step_is_lost_or_counted_twice(reader: PrometheusHistory, run: TrainingHistory) -> None:
     """All is there but 2 to 4 s of transition, and what no scrape saw."""
     in_force = run.schedule[0][1]
     unseen = 6 + (run.scrape_seconds if run is COARSE else 0)
@@ -120,7 +121,7 @@ def test_no_step_is_lost_or_counted_twice(reader: HistoryReader, run: TrainingHi
 @pytest.mark.parametrize("run", [PLAIN, TWO_NODES, RESET, REPLICAS], ids=lambda run: run.run)
 @pytest.mark.parametrize("eta", [0.25, 0.5, 1.0])
 def test_the_cheapest_limit_is_the_truths(
-    reader: HistoryReader, run: TrainingHistory, eta: float
+    reader: PrometheusHistory, run: TrainingHistory, eta: float
 ) -> None:
     decision = decide(read(reader, run), Cost(eta))
     costs = {watts: eta * at.joules + (1 - eta) * 300 * at.seconds for watts, at in TRUTH.items()}
@@ -133,7 +134,7 @@ def test_the_cheapest_limit_is_the_truths(
 @pytest.mark.parametrize("run", [PLAIN, TWO_NODES, RESET, REPLICAS], ids=lambda run: run.run)
 @pytest.mark.parametrize("bound", [1.05, 1.1])
 def test_the_least_energy_within_a_slowdown_is_the_truths(
-    reader: HistoryReader, run: TrainingHistory, bound: float
+    reader: PrometheusHistory, run: TrainingHistory, bound: float
 ) -> None:
     decision = decide(read(reader, run), Slowdown(bound))
     within = {
@@ -144,27 +145,27 @@ def test_the_least_energy_within_a_slowdown_is_the_truths(
     assert min(within, key=within.__getitem__) == decision.power_limit_watts
 
 
-def test_a_name_shaped_like_a_query_selects_its_own_run_alone(reader: HistoryReader) -> None:
+def test_a_name_shaped_like_a_query_selects_its_own_run_alone(reader: PrometheusHistory) -> None:
     history = read(reader, HOSTILE)
 
     assert_true(profile_of(history), dict(HOSTILE.truth), 1)
     assert (f"GPU-{HOSTILE.run}-0",) == history.gpu_uuids
 
 
-def test_a_name_that_nobody_has_gets_no_advice(reader: HistoryReader) -> None:
+def test_a_name_that_nobody_has_gets_no_advice(reader: PrometheusHistory) -> None:
     for name in ("", ".*", 'plain"}', "no-such-run"):
         decision = decide(reader.read(name, PLAIN.end_seconds), Cost(0.5))
         assert (Action.NONE, None) == (decision.action, decision.window)
 
 
-def test_the_runs_of_a_moment_are_listed(reader: HistoryReader) -> None:
+def test_the_runs_of_a_moment_are_listed(reader: PrometheusHistory) -> None:
     shown = reader.runs(PLAIN.end_seconds - 1)
 
     assert sorted([*(run.run for run in RUNS), "requeued"]) == shown
     assert HOSTILE.run in reader.runs(HOSTILE.end_seconds - 1)
 
 
-def test_a_limit_that_was_hardly_measured_gets_no_advice(reader: HistoryReader) -> None:
+def test_a_limit_that_was_hardly_measured_gets_no_advice(reader: PrometheusHistory) -> None:
     history = read(reader, BRIEF)
     decision = decide(history, Cost(0.5))
 
@@ -173,14 +174,14 @@ def test_a_limit_that_was_hardly_measured_gets_no_advice(reader: HistoryReader) 
     assert Action.NONE is decision.action
 
 
-def test_exploring_goes_on_with_the_probe_in_force(reader: HistoryReader) -> None:
+def test_exploring_goes_on_with_the_probe_in_force(reader: PrometheusHistory) -> None:
     decision = decide(read(reader, BRIEF), Cost(0.5), explore=True)
 
     assert (Action.PROBE, 200) == (decision.action, decision.power_limit_watts)
     assert "still measuring" in decision.reason
 
 
-def test_a_decision_of_the_past_does_not_know_what_came_later(reader: HistoryReader) -> None:
+def test_a_decision_of_the_past_does_not_know_what_came_later(reader: PrometheusHistory) -> None:
     then = reader.read(PLAIN.run, START_SECONDS + 149.0)
 
     assert_true(profile_of(then), {watts: TRUTH[watts] for watts in (300, 265)}, 1)
@@ -190,7 +191,7 @@ def test_a_decision_of_the_past_does_not_know_what_came_later(reader: HistoryRea
     assert then.window.end_seconds <= START_SECONDS + 149.0
 
 
-def test_limits_are_those_of_the_runs_devices(reader: HistoryReader) -> None:
+def test_limits_are_those_of_the_runs_devices(reader: PrometheusHistory) -> None:
     limits = read(reader, TWO_NODES).limits
 
     assert (300, 130, True) == (
@@ -201,11 +202,11 @@ def test_limits_are_those_of_the_runs_devices(reader: HistoryReader) -> None:
     assert (100.0, 350.0, False) == (limits.min_watts, limits.max_watts, limits.unequal_reference)
 
 
-def test_the_devices_are_those_that_the_run_holds(reader: HistoryReader) -> None:
+def test_the_devices_are_those_that_the_run_holds(reader: PrometheusHistory) -> None:
     assert ("GPU-two-nodes-0", "GPU-two-nodes-1") == read(reader, TWO_NODES).gpu_uuids
 
 
-def test_a_run_that_ended_is_known_as_such_and_still_judged(reader: HistoryReader) -> None:
+def test_a_run_that_ended_is_known_as_such_and_still_judged(reader: PrometheusHistory) -> None:
     for later in (30.0, 3_600.0, 86_400.0):
         history = reader.read(ENDED.run, ENDED.end_seconds + later)
         assert not history.live
@@ -215,7 +216,7 @@ def test_a_run_that_ended_is_known_as_such_and_still_judged(reader: HistoryReade
         assert Action.HOLD is decide(history, Cost(0.5), explore=True).action
 
 
-def test_what_is_not_scraped_any_more_is_not_fresh(reader: HistoryReader) -> None:
+def test_what_is_not_scraped_any_more_is_not_fresh(reader: PrometheusHistory) -> None:
     seen = reader.read(PLAIN.run, PLAIN.end_seconds + 40)
     late = reader.read(PLAIN.run, PLAIN.end_seconds + 90)
     gone = reader.read(PLAIN.run, PLAIN.end_seconds + 900)
@@ -227,13 +228,13 @@ def test_what_is_not_scraped_any_more_is_not_fresh(reader: HistoryReader) -> Non
     assert gone.sample_age_seconds is None
 
 
-def test_slow_scrapes_are_given_longer(reader: HistoryReader) -> None:
+def test_slow_scrapes_are_given_longer(reader: PrometheusHistory) -> None:
     late = reader.read(COARSE.run, COARSE.end_seconds + 50)
 
     assert (True, True) == (late.fresh, (late.sample_age_seconds or 0.0) > 60)
 
 
-def test_a_window_limits_how_far_back_is_looked(reader: HistoryReader) -> None:
+def test_a_window_limits_how_far_back_is_looked(reader: PrometheusHistory) -> None:
     history = reader.read(PLAIN.run, PLAIN.end_seconds - 0.5, window_seconds=160.0)
     points = profile_of(history).points
 
@@ -241,15 +242,17 @@ def test_a_window_limits_how_far_back_is_looked(reader: HistoryReader) -> None:
     assert_true(profile_of(history), {watts: TRUTH[watts] for watts in (130, 165)}, 1)
 
 
-def test_a_run_queued_again_on_another_node_is_judged_there_alone(reader: HistoryReader) -> None:
+def test_a_run_queued_again_on_another_node_is_judged_there_alone(
+    reader: PrometheusHistory,
+) -> None:
     history = read(reader, SECOND_QUEUE)
 
     assert ("GPU-requeued-1",) == history.gpu_uuids
     assert_true(profile_of(history), TRUTH, 1)
 
 
-def test_of_runs_with_one_name_a_label_selects_one(reader: HistoryReader) -> None:
-    chosen = HistoryReader(reader._client, [equals("instance", "node1:9400")])
+def test_of_runs_with_one_name_a_label_selects_one(reader: PrometheusHistory) -> None:
+    chosen = PrometheusHistory(reader._client, [equals("instance", "node1:9400")])
     history = chosen.read(TWO_NODES.run, TWO_NODES.end_seconds - 0.5)
 
     assert_true(profile_of(history), TRUTH, 1)
@@ -261,7 +264,7 @@ def test_of_runs_with_one_name_a_label_selects_one(reader: HistoryReader) -> Non
     [(ENDED, 30.0, 0), (ENDED, 3_600.0, 1), (PLAIN, 90.0, 1), (PLAIN, 900.0, 1)],
 )
 def test_only_what_is_seen_live_is_acted_on(
-    reader: HistoryReader, run: TrainingHistory, later: float, errors: int
+    reader: PrometheusHistory, run: TrainingHistory, later: float, errors: int
 ) -> None:
     """An ended run has nothing left to limit; one that is not seen may go on unseen."""
     publisher = LeasePublisher([AdminClient("unix:/nonexistent/admin.sock")], 60.0)
@@ -274,7 +277,7 @@ def test_only_what_is_seen_live_is_acted_on(
     assert Action.HOLD is outcome.decision.action
 
 
-def test_one_run_that_cannot_be_read_is_no_others_failure(reader: HistoryReader) -> None:
+def test_one_run_that_cannot_be_read_is_no_others_failure(reader: PrometheusHistory) -> None:
     outcomes = Optimizer(reader, Question(Cost(0.5), MINIMUM)).round(
         ["nan", PLAIN.run], START_SECONDS + 200.0
     )
@@ -284,6 +287,6 @@ def test_one_run_that_cannot_be_read_is_no_others_failure(reader: HistoryReader)
     ]
 
 
-def test_a_value_that_is_no_number_is_an_error(reader: HistoryReader) -> None:
+def test_a_value_that_is_no_number_is_an_error(reader: PrometheusHistory) -> None:
     with pytest.raises(HistoryError, match="nan"):
         reader.read("nan", START_SECONDS + 20)

@@ -17,9 +17,9 @@ import pytest
 from scipy.interpolate import PchipInterpolator
 
 from fakes.campaign import Campaign, run_campaign
-from joulestat.optimizer.curve import Estimate
-from joulestat.optimizer.explore import MAX_PROBES
-from joulestat.optimizer.objective import Cost, Objective, Reference, Slowdown, best
+from joulestat.optimizer.evidence.curve import Estimate
+from joulestat.optimizer.search.explore import MAX_PROBES
+from joulestat.optimizer.search.objective import Cost, Objective, Reference, Slowdown, best
 
 TRACES = Path(os.environ.get("JOULESTAT_TRACES") or Path(__file__).parents[3] / "shared" / "traces")
 FILES = ("summary_power_p100.csv", "summary_power_rtx6000.csv")

@@ -9,7 +9,7 @@ import pytest
 from joulestat.cli.checks import Finding, Verdict
 from joulestat.cli.checks.exporter import Page
 from joulestat.cli.checks.history import check_prometheus
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.history.promql import PrometheusClient
 
 NOW = 1_795_000_000.0
 URL = "http://127.0.0.1:10400"

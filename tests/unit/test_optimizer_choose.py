@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from fakes.campaign import points_of, run_campaign
 from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint, Window
-from joulestat.optimizer.choose import choose
-from joulestat.optimizer.explore import MAX_PROBES
-from joulestat.optimizer.history import RunHistory
-from joulestat.optimizer.limits import Limits
-from joulestat.optimizer.objective import Cost, Objective, Slowdown
-from joulestat.optimizer.profile import Minimum, Profile
+from joulestat.optimizer.evidence.profile import Minimum, Profile
+from joulestat.optimizer.history.facts import Limits, RunHistory
+from joulestat.optimizer.search.choose import choose
+from joulestat.optimizer.search.explore import MAX_PROBES
+from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
 
 MINIMUM = Minimum(steps=30, seconds=60.0)
 LIMITS = Limits(reference_watts=300, current_watts=300, min_watts=100.0, max_watts=350.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulestat.optimizer.increments import (
+from joulestat.optimizer.history.increments import (
     ENERGY_JOULES,
     STEP_SECONDS,
     STEPS,
@@ -16,9 +16,9 @@ from joulestat.optimizer.increments import (
     Slice,
     slices_of,
 )
-from joulestat.optimizer.placement import nodes_of, present_placement, target_of
-from joulestat.optimizer.promql import Point
-from joulestat.optimizer.tracks import broken_evidence, grid_step_seconds
+from joulestat.optimizer.history.placement import nodes_of, present_placement, target_of
+from joulestat.optimizer.history.promql import Point
+from joulestat.optimizer.history.tracks import broken_evidence, grid_step_seconds
 
 WINDOW_START = 100.0
 

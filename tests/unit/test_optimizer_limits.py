@@ -5,8 +5,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from joulestat.optimizer.limits import ENFORCED, TARGET, Limits, read_limits
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.history.limits import ENFORCED, TARGET, Limits, read_limits
+from joulestat.optimizer.history.promql import PrometheusClient
 
 UUIDS = ("GPU-0", "GPU-1")
 

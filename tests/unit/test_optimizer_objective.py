@@ -6,8 +6,8 @@ import pytest
 
 from joulestat.domain.errors import ConfigError
 from joulestat.domain.plan import OperatingPoint
-from joulestat.optimizer.curve import UNKNOWN_STDERR_RATIO, Curve, Estimate, as_estimate
-from joulestat.optimizer.objective import Cost, Reference, Slowdown, best
+from joulestat.optimizer.evidence.curve import UNKNOWN_STDERR_RATIO, Curve, Estimate, as_estimate
+from joulestat.optimizer.search.objective import Cost, Reference, Slowdown, best
 
 
 def at(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from joulestat.optimizer.increments import Slice
-from joulestat.optimizer.profile import Minimum, build_profile
+from joulestat.optimizer.evidence.profile import Minimum, build_profile
+from joulestat.optimizer.history.facts import Slice
 
 LOOSE = Minimum(steps=1, seconds=0.1)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fakes.scripted_server import ScriptedServer, answer_bytes
 from joulestat.domain.errors import HistoryError
-from joulestat.optimizer.promql import MAX_POINTS, PrometheusClient
-from joulestat.optimizer.selector import Matcher, equals, one_of, selector, whole_number
+from joulestat.optimizer.history.promql import MAX_POINTS, PrometheusClient
+from joulestat.optimizer.history.selector import Matcher, equals, one_of, selector, whole_number
 
 URL = "http://prometheus.test:9090"
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint, Window
-from joulestat.optimizer.report import as_json, as_table
+from joulestat.optimizer.show.table import as_json, as_table
 
 DECISION = Decision(
     run="llama-ft-42",

@@ -22,7 +22,7 @@ from joulestat.cli.serve import read_config
 from joulestat.config import Config
 from joulestat.domain.errors import HistoryError
 from joulestat.loops import SystemClock, spawn
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.history.promql import PrometheusClient
 
 PROMETHEUS_URL = "http://127.0.0.1:9090"
 TIMEOUT_SECONDS = 5.0

@@ -21,8 +21,8 @@ from joulestat.cli.optimizing import (
     watch,
 )
 from joulestat.domain.errors import AdminError, HistoryError
-from joulestat.optimizer.history import HistoryReader
-from joulestat.optimizer.profile import Minimum
+from joulestat.optimizer.evidence.profile import Minimum
+from joulestat.optimizer.history.prometheus import PrometheusHistory
 from joulestat.optimizer.publish import LeasePublisher
 from joulestat.optimizer.rounds import Optimizer
 
@@ -140,7 +140,7 @@ def optimize(ctx: click.Context, /, **given: Any) -> None:
     try:
         with flags.prometheus() as client:
             publisher = flags.publisher()
-            optimizer = Optimizer(HistoryReader(client, flags.matchers()), question, publisher)
+            optimizer = Optimizer(PrometheusHistory(client, flags.matchers()), question, publisher)
             sys.exit(_run(flags, optimizer, publisher))
     except (HistoryError, AdminError) as error:
         show_errors("", (str(error),))

@@ -9,12 +9,12 @@ from click.core import ParameterSource
 from joulestat.cli.secret_file import secret_in
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import ConfigError
-from joulestat.optimizer.objective import Cost, Objective, Slowdown
-from joulestat.optimizer.profile import Minimum
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.evidence.profile import Minimum
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import Matcher, equals
 from joulestat.optimizer.publish import LeasePublisher, ttl_for
 from joulestat.optimizer.rounds import Question
-from joulestat.optimizer.selector import Matcher, equals
+from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
 
 ONE_SHOT_TTL_SECONDS = 900.0
 """How long a lease runs that nobody is there to renew."""

@@ -12,8 +12,8 @@ from rich.console import Console
 from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Action
 from joulestat.optimizer.publish import LeasePublisher, Published
-from joulestat.optimizer.report import as_json, as_table
 from joulestat.optimizer.rounds import Outcome
+from joulestat.optimizer.show.table import as_json, as_table
 
 ADVICE = 0
 FAILURE = 1

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from joulestat.optimizer.objective import Cost, Objective, Slowdown
-from joulestat.optimizer.profile import Minimum
+from joulestat.optimizer.evidence.profile import Minimum
+from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
 
 OBJECTIVES: dict[str, Objective] = {"slowdown": Slowdown(), "cost": Cost()}
 """What the optimizer may be after, with its defaults."""

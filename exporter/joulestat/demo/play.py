@@ -16,8 +16,8 @@ from joulestat.demo.trainer import RUN
 from joulestat.domain.clock import Clock
 from joulestat.domain.plan import Action, Decision
 from joulestat.domain.units import ns_to_seconds
-from joulestat.optimizer.history import HistoryReader
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.history.prometheus import PrometheusHistory
+from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.publish import LeasePublisher, ttl_for
 from joulestat.optimizer.rounds import Optimizer, Question
 
@@ -97,7 +97,7 @@ class Play:
             explore=True,
         )
         publisher = LeasePublisher([admin], ttl_for(ROUND_SECONDS))
-        return Optimizer(HistoryReader(prometheus), question, publisher)
+        return Optimizer(PrometheusHistory(prometheus), question, publisher)
 
     def _decide_until_held(self, scene: Scene, optimizer: Optimizer, stopping: Stopping) -> None:
         held_since_seconds: float | None = None

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from joulestat.domain.plan import Action, Decision, OperatingPoint
 from joulestat.domain.units import same_limit
-from joulestat.optimizer.curve import as_estimate
-from joulestat.optimizer.objective import Cost, Reference
-from joulestat.optimizer.report import as_json_object
+from joulestat.optimizer.evidence.curve import as_estimate
+from joulestat.optimizer.search.objective import Cost, Reference
+from joulestat.optimizer.show.table import as_json_object
 
 
 @dataclass(frozen=True, slots=True)

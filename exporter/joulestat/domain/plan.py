@@ -1,7 +1,10 @@
 """What the optimizer measured, wants and decides."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from joulestat.domain.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,25 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedPoint:
+    """The fitted curve at one limit, between or at measured ones; per step, all GPUs of the run.
+
+    Attributes:
+        power_limit_watts: Per-GPU limit, whole W.
+        joules_per_step: Energy.
+        seconds_per_step: Wall time.
+        joules_per_step_stderr: Standard error, J, what the interpolation may be off included.
+        seconds_per_step_stderr: Standard error, s, likewise.
+    """
+
+    power_limit_watts: int
+    joules_per_step: float
+    seconds_per_step: float
+    joules_per_step_stderr: float
+    seconds_per_step_stderr: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One decision for one run: a pure function of its history.
 
@@ -69,6 +91,12 @@ class Decision:
         expected: Against the reference, None where not both are known.
         window: The history used, None where there was none.
         gpu_uuids: The devices that the limit is for.
+        gpu_power_limits_watts: Limit by device where they are not all to have the same one; empty
+            otherwise.
+        thin: What was measured too briefly to be held, by limit, lowest first.
+        curve: The fit through the points, lowest limit first; empty with fewer than two.
+        tariff: What a joule costs there.
+        numbers: The numbers behind the decision, one sentence each, for ``--explain``.
     """
 
     run: str
@@ -81,3 +109,8 @@ class Decision:
     expected: Expected | None
     window: Window | None
     gpu_uuids: tuple[str, ...]
+    gpu_power_limits_watts: Mapping[str, int] = field(default_factory=dict)
+    thin: tuple[OperatingPoint, ...] = ()
+    curve: tuple[FittedPoint, ...] = ()
+    tariff: Tariff = Tariff()
+    numbers: tuple[str, ...] = ()

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Decision
-from joulestat.optimizer.choose import choose
-from joulestat.optimizer.history import HistoryReader, RunHistory
-from joulestat.optimizer.objective import Objective
-from joulestat.optimizer.profile import Minimum, build_profile
+from joulestat.optimizer.evidence.profile import Minimum, build_profile
+from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.history.prometheus import PrometheusHistory
 from joulestat.optimizer.publish import LeasePublisher, Published
+from joulestat.optimizer.search.choose import choose
+from joulestat.optimizer.search.objective import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Optimizer:
     """Answers one question about runs, each time from their whole history."""
 
     def __init__(
-        self, reader: HistoryReader, question: Question, publisher: LeasePublisher | None = None
+        self, reader: PrometheusHistory, question: Question, publisher: LeasePublisher | None = None
     ) -> None:
         """Decide, and publish only where there is a publisher."""
         self._reader = reader

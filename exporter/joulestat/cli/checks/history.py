@@ -8,7 +8,7 @@ from joulestat.cli.checks import Finding, Verdict, explained, fail, ok, warn
 from joulestat.cli.checks.exporter import Page
 from joulestat.client.target import parse_target
 from joulestat.domain.errors import HistoryError
-from joulestat.optimizer.promql import PrometheusClient
+from joulestat.optimizer.history.promql import PrometheusClient
 
 TICK = "joulestat_last_tick_timestamp_seconds"
 LOOKBACK_SECONDS = 300

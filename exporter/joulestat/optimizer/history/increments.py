@@ -8,7 +8,8 @@ from one scrape, so each difference of joules, seconds and steps covers the very
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from joulestat.optimizer.promql import Point
+from joulestat.optimizer.history.facts import Slice
+from joulestat.optimizer.history.promql import Point
 
 STEPS = "joulestat_run_steps_total"
 STEP_SECONDS = "joulestat_run_step_seconds_total"
@@ -20,29 +21,6 @@ CounterKey = tuple[str, int]
 
 ReadRaw = Callable[[float, float], Mapping[CounterKey, Sequence[Point]]]
 """Reads a node's stored samples after one moment and up to another (Unix seconds), in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """What one node did under one power limit between two looks at its counters.
-
-    Attributes:
-        node: Which node.
-        power_limit_watts: Limit in force, per GPU.
-        start_seconds: Unix time of the earlier look.
-        end_seconds: Unix time of the later look; the same for all nodes of a run.
-        steps: Steps that this node counted.
-        joules: Energy of the run's devices on this node.
-        step_seconds: Time those steps took.
-    """
-
-    node: str
-    power_limit_watts: int
-    start_seconds: float
-    end_seconds: float
-    steps: float
-    joules: float
-    step_seconds: float
 
 
 @dataclass(slots=True)

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from joulestat.domain.units import same_limit
-from joulestat.optimizer.promql import PrometheusClient
-from joulestat.optimizer.selector import one_of, selector
+from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import one_of, selector
 
 ENFORCED = "joulestat_gpu_power_limit_enforced_watts"
 TARGET = "joulestat_gpu_power_limit_target_watts"
@@ -16,31 +16,6 @@ MAX = "joulestat_gpu_power_limit_max_watts"
 
 MIXED_SHARE = 0.5
 """Unequal limits in more than this share of the looks are the set-up, not a passing moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Power limits common to a run's devices, whole W; None where unknown or not common.
-
-    Attributes:
-        reference_watts: What was enforced while no lease held a limit, as a rule the default.
-        unequal_reference: The devices have different ones, so no single one exists.
-        current_watts: What is enforced now, if the same on all devices.
-        leased: Whether a lease holds the limit of every device now. Not while one stands at
-            another limit than its lease's: then somebody else set it.
-        min_watts: The lowest that all devices accept.
-        max_watts: The highest that all devices accept.
-    """
-
-    reference_watts: int | None = None
-    unequal_reference: bool = False
-    current_watts: int | None = None
-    leased: bool = False
-    min_watts: float | None = None
-    max_watts: float | None = None
-
-
-UNKNOWN_LIMITS = Limits()
 
 
 def read_limits(

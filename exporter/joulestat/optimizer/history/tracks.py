@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulestat.domain.run import Phase
-from joulestat.optimizer.increments import COUNTERS, STEPS, CounterKey, NodeTrack
-from joulestat.optimizer.placement import Target, nodes_of, target_of
-from joulestat.optimizer.promql import Labels, Point, PrometheusClient
-from joulestat.optimizer.selector import Matcher, equals, one_of, selector, whole_number
+from joulestat.optimizer.history.increments import COUNTERS, STEPS, CounterKey, NodeTrack
+from joulestat.optimizer.history.placement import Target, nodes_of, target_of
+from joulestat.optimizer.history.promql import Labels, Point, PrometheusClient
+from joulestat.optimizer.history.selector import Matcher, equals, one_of, selector, whole_number
 
 RUN_START = "joulestat_run_start_timestamp_seconds"
 RUN_GPU = "joulestat_run_gpu"

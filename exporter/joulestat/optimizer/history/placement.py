@@ -7,8 +7,8 @@ was queued again elsewhere leaves a machine behind; adding it to the new one wou
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from joulestat.optimizer.increments import Slice
-from joulestat.optimizer.promql import Labels
+from joulestat.optimizer.history.facts import Slice
+from joulestat.optimizer.history.promql import Labels
 
 Target = frozenset[tuple[str, str]]
 """The labels that Prometheus gave to a scraped exporter."""

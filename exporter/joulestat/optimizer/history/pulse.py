@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from joulestat.optimizer.placement import Target, target_of
-from joulestat.optimizer.promql import PrometheusClient
-from joulestat.optimizer.selector import Matcher, selector
-from joulestat.optimizer.tracks import LOOKBACK_SECONDS, RUN_START
+from joulestat.optimizer.history.placement import Target, target_of
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import Matcher, selector
+from joulestat.optimizer.history.tracks import LOOKBACK_SECONDS, RUN_START
 
 RUN_END = "joulestat_run_end_timestamp_seconds"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from joulestat.domain.errors import ConfigError
-from joulestat.optimizer.curve import Estimate
+from joulestat.optimizer.evidence.curve import Estimate
 
 MIN_SLOWDOWN = 1.01
 CLEARLY_FASTER = 0.9

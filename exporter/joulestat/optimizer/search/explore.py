@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulestat.optimizer.curve import Curve, Estimate
-from joulestat.optimizer.objective import Objective, Reference
+from joulestat.optimizer.evidence.curve import Curve, Estimate
+from joulestat.optimizer.search.objective import Objective, Reference
 
 GRID_WATTS = 5
 """Limits that are tried are multiples of this: finer ones cannot be told apart."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint
 from joulestat.domain.units import same_limit
-from joulestat.optimizer.curve import Curve, Estimate, as_estimate
-from joulestat.optimizer.explore import Probe, has_no_effect, next_probe
-from joulestat.optimizer.history import RunHistory
-from joulestat.optimizer.objective import Objective, Reference, best
-from joulestat.optimizer.profile import Minimum, Profile
+from joulestat.optimizer.evidence.curve import Curve, Estimate, as_estimate
+from joulestat.optimizer.evidence.profile import Minimum, Profile
+from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.search.explore import Probe, has_no_effect, next_probe
+from joulestat.optimizer.search.objective import Objective, Reference, best
 
 IMPOSSIBLE_POWER_RATIO = 1.25
 """Mean power above the limit by more than this is no overshoot but a wrong sum."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from joulestat.domain.plan import OperatingPoint
-from joulestat.optimizer.increments import Slice
+from joulestat.optimizer.history.facts import Slice
 
 MAX_BLOCKS = 12
 MIN_BLOCKS = 4

@@ -6,17 +6,17 @@ decision can be repeated later by anyone, and killing the optimizer loses nothin
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from joulestat.domain.plan import Window
-from joulestat.optimizer.increments import Slice, slices_of
-from joulestat.optimizer.limits import UNKNOWN_LIMITS, Limits, read_limits
-from joulestat.optimizer.placement import present_placement
-from joulestat.optimizer.promql import PrometheusClient
-from joulestat.optimizer.pulse import Pulse, is_fresh, read_pulse
-from joulestat.optimizer.selector import Matcher, equals, selector
-from joulestat.optimizer.tracks import (
+from joulestat.optimizer.history.facts import RunHistory, Slice
+from joulestat.optimizer.history.increments import slices_of
+from joulestat.optimizer.history.limits import read_limits
+from joulestat.optimizer.history.placement import present_placement
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.pulse import Pulse, is_fresh, read_pulse
+from joulestat.optimizer.history.selector import Matcher, equals, selector
+from joulestat.optimizer.history.tracks import (
     LOOKBACK_SECONDS,
     RUN_START,
     Grid,
@@ -32,38 +32,7 @@ LONGEST_HISTORY_SECONDS = 30 * 86_400.0
 """How far back a run's start is looked for unless told otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunHistory:
-    """One run as Prometheus remembers it, as of one moment.
-
-    Attributes:
-        run: Its name.
-        slices: What it did, all nodes, since it has been on the nodes that it is on last.
-        window: The first and the last look, None without history.
-        gpu_uuids: The devices that it holds; those it held last if it holds none now.
-        limits: Their power limits.
-        live: Whether the run goes on, holds devices, and is seen doing so right now.
-        fresh: Whether the newest samples of every node are new enough to act on.
-        ended: Whether the run said that it is over.
-        sample_age_seconds: How old they are; None where a node is not seen.
-        shared_with: Other runs that hold one of its devices too.
-        problems: What makes this history unfit for a decision, for people.
-    """
-
-    run: str
-    slices: tuple[Slice, ...] = ()
-    window: Window | None = None
-    gpu_uuids: tuple[str, ...] = ()
-    limits: Limits = UNKNOWN_LIMITS
-    live: bool = False
-    fresh: bool = False
-    ended: bool = False
-    sample_age_seconds: float | None = None
-    shared_with: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-class HistoryReader:
+class PrometheusHistory:
     """Reads runs from one Prometheus. Not for several threads at once."""
 
     def __init__(self, client: PrometheusClient, matchers: Sequence[Matcher] = ()) -> None:

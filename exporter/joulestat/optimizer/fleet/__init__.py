@@ -1,0 +1,1 @@
+"""Limits for several GPUs or several runs together: power budgets, stragglers."""

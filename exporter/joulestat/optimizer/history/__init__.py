@@ -1,0 +1,1 @@
+"""What a run did, and where that is read from: PromQL servers, or the exporter itself."""
