@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from joulestat.domain.tariff import Tariff
+from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +112,5 @@ class Decision:
     gpu_power_limits_watts: Mapping[str, int] = field(default_factory=dict)
     thin: tuple[OperatingPoint, ...] = ()
     curve: tuple[FittedPoint, ...] = ()
-    tariff: Tariff = Tariff()
+    tariff: Tariff = UNKNOWN_TARIFF
     numbers: tuple[str, ...] = ()

@@ -21,3 +21,7 @@ class Tariff:
     carbon_grams_per_kilowatt_hour: float | None = None
     zone: str = ""
     pue_ratio: float | None = None
+
+
+UNKNOWN_TARIFF = Tariff()
+"""Nothing is known of what a joule costs."""

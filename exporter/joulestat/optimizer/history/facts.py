@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from joulestat.domain.plan import Window
-from joulestat.domain.tariff import Tariff
+from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ class Limits:
 
 
 UNKNOWN_LIMITS = Limits()
-UNKNOWN_TARIFF = Tariff()
 
 
 @dataclass(frozen=True, slots=True)
