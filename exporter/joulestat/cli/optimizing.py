@@ -13,7 +13,8 @@ from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Action
 from joulestat.optimizer.publish import LeasePublisher, Published
 from joulestat.optimizer.rounds import Outcome
-from joulestat.optimizer.show.table import as_json, as_table
+from joulestat.optimizer.show.table import as_table
+from joulestat.optimizer.show.wire import as_json
 
 ADVICE = 0
 FAILURE = 1

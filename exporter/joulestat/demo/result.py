@@ -10,7 +10,7 @@ from joulestat.domain.plan import Action, Decision, OperatingPoint
 from joulestat.domain.units import same_limit
 from joulestat.optimizer.evidence.curve import as_estimate
 from joulestat.optimizer.search.objective import Cost, Reference
-from joulestat.optimizer.show.table import as_json_object
+from joulestat.optimizer.show.wire import as_json_object
 
 
 @dataclass(frozen=True, slots=True)
