@@ -1,0 +1,144 @@
+"""A divided power budget as decisions, run by run, and the runs that go into it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from joulestat.domain.plan import Action, Decision, Expected, FittedPoint
+from joulestat.domain.units import same_limit
+from joulestat.optimizer.fleet.division import Division, RunCurve, Share
+from joulestat.optimizer.fleet.fitted import curve_at
+from joulestat.optimizer.history.facts import RunHistory
+
+
+def run_curve(
+    history: RunHistory,
+    decision: Decision,
+    *,
+    priority: float = 1.0,
+    max_slowdown: float | None = None,
+) -> RunCurve | None:
+    """Return what a budget must know of a run.
+
+    A run that is not to be touched (GPUs shared with another run, limits that differ or that
+    somebody else set, samples too old) is counted with its reference limit and left alone.
+
+    Args:
+        history: What is known of the run.
+        decision: What was decided for it alone; its fitted curve is used.
+        priority: See ``RunCurve``.
+        max_slowdown: See ``RunCurve``.
+
+    Returns:
+        None where it holds no GPU, or nothing is known of what its GPUs may draw: the caller
+        must then set aside what they may draw at most.
+    """
+    limits = history.limits
+    most_watts = limits.reference_watts
+    if most_watts is None and limits.max_watts is not None:
+        most_watts = round(limits.max_watts)
+    if most_watts is None or not history.gpu_uuids:
+        return None
+    touchable = (
+        history.live
+        and not history.shared_with
+        and not limits.foreign
+        and not limits.unequal_reference
+        and limits.reference_watts is not None
+    )
+    return RunCurve(
+        run=history.run,
+        n_gpus=len(history.gpu_uuids),
+        reference_watts=most_watts,
+        min_watts=limits.min_watts if touchable else None,
+        fitted=decision.curve,
+        priority=priority,
+        max_slowdown=max_slowdown,
+        current_watts=limits.current_watts if limits.leased else None,
+    )
+
+
+def as_decisions(division: Division, decisions: Sequence[Decision]) -> list[Decision]:
+    """Return what to hold for each run under the budget.
+
+    In the order in which they must be published: first those that lower a limit, so that the sum
+    stays within the budget on the way, too; a caller must not raise what comes after a failure.
+
+    Args:
+        division: The divided budget.
+        decisions: What was decided for each run alone: evidence and curve are kept. A probe at a
+            limit within the run's share goes on; no other limit of theirs counts.
+    """
+    alone = {decision.run: decision for decision in decisions}
+    pairs = [(share, alone[share.run]) for share in division.shares if share.run in alone]
+    pairs.sort(key=lambda pair: pair[0].power_limit_watts - pair[0].reference_watts)
+    pairs.sort(key=lambda pair: pair[0].raises)
+    return [_decision(division, share, decision) for share, decision in pairs]
+
+
+def _decision(division: Division, share: Share, alone: Decision) -> Decision:
+    if not share.limited:
+        return replace(
+            alone,
+            action=Action.NONE,
+            power_limit_watts=None,
+            expected=None,
+            reason=f"The run cannot be limited: {_budget(division)} sets aside its reference limit "
+            f"of {share.reference_watts} W for each of its {share.n_gpus} GPU(s).",
+        )
+    probing = alone.action is Action.PROBE and alone.power_limit_watts is not None
+    if probing and (alone.power_limit_watts or 0) <= share.power_limit_watts:
+        return alone
+    return replace(
+        alone,
+        action=Action.HOLD,
+        power_limit_watts=share.power_limit_watts,
+        reason=_reason(division, share),
+        expected=_expected(alone.curve, share),
+        numbers=(*alone.numbers, *_numbers(division, share)),
+    )
+
+
+def _reason(division: Division, share: Share) -> str:
+    speed = f"{100 * share.speed_ratio:.1f} % of its speed at {share.reference_watts} W"
+    known = "measured" if share.measured else "assumed: its own curve is not measured yet"
+    if same_limit(share.power_limit_watts, share.reference_watts):
+        return f"The reference limit of {share.reference_watts} W fits {_budget(division)}."
+    kept = ", kept because another is hardly better" if share.kept else ""
+    return (
+        f"Share of {_budget(division)} under which all runs together get most done{kept}: the run "
+        f"keeps {speed} ({known})."
+    )
+
+
+def _budget(division: Division) -> str:
+    return f"the power budget of {division.budget_watts / 1e3:g} kW"
+
+
+def _expected(curve: Sequence[FittedPoint], share: Share) -> Expected | None:
+    """Return what the measured curve says at the share's limit; None where it was not measured."""
+    if not share.measured:
+        return None
+    reference = curve_at(curve, share.reference_watts)
+    at = curve_at(curve, share.power_limit_watts)
+    if reference is None or at is None:
+        return None
+    return Expected(
+        energy_saving_ratio=1 - at.joules_per_step / reference.joules_per_step,
+        slowdown_ratio=at.seconds_per_step / reference.seconds_per_step,
+    )
+
+
+def _numbers(division: Division, share: Share) -> tuple[str, ...]:
+    reserved = division.reserved_watts
+    idle = f", of which {reserved / 1e3:g} kW for GPUs of no run" if reserved else ""
+    sums = (
+        f"The limits of all GPUs add up to {division.limits_watts / 1e3:g} of "
+        f"{division.budget_watts / 1e3:g} kW{idle}."
+    )
+    throughput = (
+        f"All runs together keep {100 * division.throughput_ratio:.1f} % of their speed, weighted "
+        "by GPUs and priority."
+    )
+    price = f"One more kW would be worth {1e3 * division.gpus_per_watt:.2f} GPUs at full speed."
+    own = f"This run gets {share.power_limit_watts} W for each of {share.n_gpus} GPU(s)."
+    return (sums, throughput, price, own)
