@@ -20,7 +20,9 @@ URL = "http://prometheus.test:9090"
 
 def client(answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> PrometheusClient:
     return PrometheusClient(
-        options.pop("url", URL), transport=httpx.MockTransport(answer), **options
+        options.pop("url", URL),
+        transport=httpx.MockTransport(answer),
+        **{"sleep": lambda _: None, **options},
     )
 
 

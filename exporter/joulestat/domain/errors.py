@@ -19,6 +19,8 @@ JoulestatError
 │   └── ControlReadOnly       leases cannot be recorded, so none is granted
 ├── StateError                a state file that cannot be trusted
 ├── HistoryError              Prometheus, or what it answered
+│   ├── HistoryUnreachable    nothing answered, however often it was asked
+│   └── QueryTooLarge         the server will not work that much for one query
 └── AdminError                the admin API, seen from its client
 """
 
@@ -143,6 +145,14 @@ class StateError(JoulestatError):
 
 class HistoryError(JoulestatError):
     """Prometheus cannot be reached, refused the query, or answered something unusable."""
+
+
+class HistoryUnreachable(HistoryError):
+    """Nothing answered, however often it was asked: the next query will fare no better."""
+
+
+class QueryTooLarge(HistoryError):
+    """The server will not work that much for one query; a shorter range it might answer."""
 
 
 class AdminError(JoulestatError):

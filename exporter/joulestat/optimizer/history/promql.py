@@ -5,23 +5,41 @@ edges and put long queries into the URL. Works against Prometheus 2 and 3, Victo
 and Thanos; what is peculiar to one of them is said where it matters.
 """
 
-import logging
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from joulestat.domain.errors import HistoryError
+from joulestat.domain.errors import QueryTooLarge
+from joulestat.optimizer.history.answers import (
+    Labels,
+    Point,
+    Sample,
+    Series,
+    changes_of,
+    checked_result,
+    labels_of,
+    point_of,
+)
+from joulestat.optimizer.history.query_record import OnQuery, QueryRecord, samples_touched
+from joulestat.optimizer.history.wire import Sleep, Wire, wait
+
+__all__ = ["Labels", "Point", "PrometheusClient", "Sample", "Series"]
 
 MAX_POINTS = 11_000
 """Prometheus refuses a range query with ``(end - start) / step`` above this."""
 
-LONGEST_REQUEST_SECONDS = 86_400.0
-"""One request covers a day at most: Mimir limits query length, and answers stay small."""
+LONGEST_REQUEST_SECONDS = 32 * 86_400.0
+"""One request covers a month at most; a server that allows less is asked for halves."""
+
+MOST_POINTS_IN_ANSWER = 200_000
+"""An answer has about this many points at most, 40 MB once read, where their number is known."""
+
+MAX_HALVINGS = 5
+"""A range that is too much is asked for in 32 parts at most."""
 
 WHOLE_AND_RAW = {
     "nocache": "1",  # VictoriaMetrics: else anything within 30 s of now is answered as of then
@@ -31,31 +49,15 @@ WHOLE_AND_RAW = {
 }
 """Sent with every query. Servers ignore what they do not know."""
 
-Labels = Mapping[str, str]
-Point = tuple[float, float]
-"""Unix seconds and value."""
-
-_log = logging.getLogger("joulestat.optimizer")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One element of an instant vector."""
-
-    labels: Labels
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One time series, points in time order."""
-
-    labels: Labels
-    points: tuple[Point, ...]
+_Grid = tuple[float, float, float]
 
 
 class PrometheusClient:
-    """Asks one Prometheus-compatible server. Use it as a context manager; one thread at a time."""
+    """Asks one Prometheus-compatible server. Use it as a context manager; one thread at a time.
+
+    Every query is bounded: the server is told when to give up, ranges are split, and so are those
+    that it refuses as too much.
+    """
 
     def __init__(
         self,
@@ -65,6 +67,12 @@ class PrometheusClient:
         basic_auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = 60.0,
+        ca_file: Path | None = None,
+        client_certificate: tuple[Path, Path | None] | None = None,
+        proxy: str | None = None,
+        on_query: OnQuery | None = None,
+        monotonic: Callable[[], float] | None = None,
+        sleep: Sleep = wait,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Prepare to ask; nothing is sent yet.
@@ -75,24 +83,35 @@ class PrometheusClient:
             basic_auth: User name and password.
             headers: Further headers, for example ``X-Scope-OrgID`` for Mimir.
             timeout_seconds: For one request, on both sides.
+            ca_file: PEM file of the authorities to believe; None for the system's.
+            client_certificate: PEM files of the certificate to show and of its key, None where
+                that is in the same file.
+            proxy: URL of the proxy to go through; None for the environment's, for other hosts.
+            on_query: Told of every query; takes a clock.
+            monotonic: Clock that tells how long they took, seconds.
+            sleep: Waits before a query is sent again.
             transport: Replaces the network, for tests.
 
         Raises:
-            HistoryError: The URL is none that can be asked.
+            HistoryError: The URL, a certificate or the proxy cannot be used.
         """
-        self.place, self._base_url = _checked_url(url)
         sent = {**(headers or {})}
         if bearer_token is not None:
             sent["Authorization"] = f"Bearer {bearer_token}"
         self._timeout = f"{max(1, round(timeout_seconds))}s"
-        self._http = httpx.Client(
-            auth=basic_auth,
+        self._tell = None if on_query is None or monotonic is None else (on_query, monotonic)
+        self._wire = Wire(
+            url,
             headers=sent,
-            timeout=timeout_seconds,
+            basic_auth=basic_auth,
+            timeout_seconds=timeout_seconds,
+            ca_file=ca_file,
+            client_certificate=client_certificate,
+            proxy=proxy,
             transport=transport,
-            # A proxy of the environment has a loopback of its own.
-            trust_env=not _is_loopback(httpx.URL(url).host),
+            sleep=sleep,
         )
+        self.place = self._wire.place
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -105,7 +124,7 @@ class PrometheusClient:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        self._http.close()
+        self._wire.close()
 
     def now_seconds(self) -> float:
         """Return the server's Unix time: samples carry its clock, and no other matters.
@@ -126,7 +145,7 @@ class PrometheusClient:
         if at_seconds is not None:
             form["time"] = _time(at_seconds)
         result = self._ask("query", form, "vector")
-        return [Sample(_labels(item), _point(item.get("value"))[1]) for item in result]
+        return [Sample(labels_of(item), point_of(item.get("value"))[1]) for item in result]
 
     def query_raw(self, range_selector: str, at_seconds: float) -> list[Series]:
         """Return the stored samples of a range selector such as ``metric[60s]``.
@@ -140,8 +159,8 @@ class PrometheusClient:
         form = {"query": range_selector, "time": _time(at_seconds)}
         return [
             Series(
-                _labels(item),
-                tuple(_point(pair) for pair in item.get("values", ()) if "NaN" not in pair),
+                labels_of(item),
+                tuple(point_of(pair) for pair in item.get("values", ()) if "NaN" not in pair),
             )
             for item in self._ask("query", form, "matrix")
         ]
@@ -158,127 +177,109 @@ class PrometheusClient:
             HistoryError: As for ``query``.
         """
         merged: dict[frozenset[tuple[str, str]], list[Point]] = {}
-        for first, last in _requests(start_seconds, end_seconds, step_seconds):
-            form = {
-                "query": expression,
-                "start": _time(first),
-                "end": _time(last),
-                "step": _time(step_seconds),
-            }
-            for item in self._ask("query_range", form, "matrix"):
-                points = merged.setdefault(frozenset(_labels(item).items()), [])
-                points.extend(_point(pair) for pair in item.get("values", ()))
+        for item in self._ask_range(expression, (start_seconds, end_seconds, step_seconds), 1):
+            points = merged.setdefault(frozenset(labels_of(item).items()), [])
+            points.extend(point_of(pair) for pair in item.get("values", ()))
         return [Series(dict(labels), tuple(points)) for labels, points in merged.items()]
 
-    def _ask(self, endpoint: str, form: Mapping[str, str], kind: str) -> list[dict[str, Any]]:
-        """Send one query and return its result, complete or not at all.
+    def query_changes(
+        self,
+        expression: str,
+        start_seconds: float,
+        end_seconds: float,
+        step_seconds: float,
+        n_series: int,
+    ) -> Iterator[Series]:
+        """Yield the points of a grid at which a value is new, the first one of each included.
 
-        POST, because queries grow longer than URLs may be. Redirects are not followed: they would
-        carry the credentials to another host.
+        A series may come in several pieces, in order of time.
+
+        Args:
+            expression: What to evaluate.
+            start_seconds: Unix time of the first point.
+            end_seconds: Unix time of the last.
+            step_seconds: Between them.
+            n_series: How many series there may be, so that no answer becomes too large.
+
+        Raises:
+            HistoryError: As for ``query``.
         """
-        form = {**form, **WHOLE_AND_RAW, "timeout": self._timeout}
+        grid = (start_seconds, end_seconds, step_seconds)
+        for item in self._ask_range(expression, grid, max(1, n_series)):
+            yield Series(labels_of(item), tuple(changes_of(item.get("values", ()))))
+
+    def _ask_range(self, expression: str, grid: _Grid, n_series: int) -> Iterator[dict[str, Any]]:
+        """Yield the elements of the results of all requests that the range takes."""
+        step = grid[2]
+        for first, last in _requests(grid, MOST_POINTS_IN_ANSWER // n_series):
+            for part in self._ask_part(expression, (first, last, step), MAX_HALVINGS):
+                yield from part
+
+    def _ask_part(
+        self, expression: str, grid: _Grid, halvings: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        first, last, step = grid
+        form = {
+            "query": expression,
+            "start": _time(first),
+            "end": _time(last),
+            "step": _time(step),
+        }
         try:
-            response = self._http.post(f"{self._base_url}/api/v1/{endpoint}", data=form)
-        except (httpx.HTTPError, UnicodeError) as error:  # no name of a host
-            raise HistoryError(
-                f"Prometheus at {self.place} gave no answer ({error or type(error).__name__}); "
-                "check the URL and that it runs"
-            ) from error
-        data = _checked_data(response, self.place)
-        result = data.get("result")
-        if data.get("resultType") != kind or not isinstance(result, list):
-            raise HistoryError(
-                f"Prometheus at {self.place} answered a {data.get('resultType')!r}, not a {kind}"
-            )
+            yield self._ask("query_range", form, "matrix")
+        except QueryTooLarge:
+            n_steps = round((last - first) / step)
+            if n_steps < 1 or not halvings:
+                raise
+            middle = first + n_steps // 2 * step
+            yield from self._ask_part(expression, (first, middle, step), halvings - 1)
+            yield from self._ask_part(expression, (middle + step, last, step), halvings - 1)
+
+    def _ask(self, endpoint: str, form: Mapping[str, str], kind: str) -> list[dict[str, Any]]:
+        """Send one query and return its result, complete or not at all."""
+        form = {**form, **WHOLE_AND_RAW, "timeout": self._timeout}
+        result: list[dict[str, Any]]
+        if self._tell is None:
+            result = checked_result(self._wire.send(endpoint, form), kind, self.place)["result"]
+            return result
+        on_query, monotonic = self._tell
+        begin_seconds = monotonic()
+        response = self._wire.send(endpoint, {**form, "stats": "true"})
+        answer = checked_result(response, kind, self.place)
+        on_query(_record(endpoint, form, monotonic() - begin_seconds, response, answer))
+        result = answer["result"]
         return result
 
 
-def _checked_url(url: str) -> tuple[str, str]:
-    """Return the URL for people (no password in it) and the URL to ask."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise HistoryError(f"{url!r} is not a URL: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query:
-        raise HistoryError(
-            f"{url!r} cannot be asked; give http:// or https://, a host and, where Prometheus "
-            "lives below one, a path, for example http://127.0.0.1:9090"
-        )
-    shown = parsed.copy_with(username=None, password=None)
-    return str(shown), str(parsed).rstrip("/")
+def _record(
+    endpoint: str,
+    form: Mapping[str, str],
+    seconds: float,
+    response: httpx.Response,
+    answer: Mapping[str, Any],
+) -> QueryRecord:
+    return QueryRecord(
+        expression=form["query"],
+        endpoint=f"/api/v1/{endpoint}",
+        span_seconds=float(form.get("end", 0)) - float(form.get("start", 0)),
+        step_seconds=float(form["step"]) if "step" in form else None,
+        seconds=seconds,
+        n_series=len(answer["result"]),
+        n_points=sum(len(item.get("values", (None,))) for item in answer["result"]),
+        n_bytes=len(response.content),
+        n_samples_touched=samples_touched(answer),
+    )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _checked_data(response: httpx.Response, place: str) -> dict[str, Any]:
-    """Return the ``data`` of a complete answer.
-
-    The body is read before the status: Prometheus sends its error text with 400, 422 and 503.
-    """
-    if response.is_redirect:
-        raise HistoryError(
-            f"Prometheus at {place} redirects to {response.headers.get('location')}; "
-            "redirects are not followed, give the final URL"
-        )
-    try:
-        payload = response.json()
-    except ValueError as error:
-        raise HistoryError(
-            f"Prometheus at {place} answered HTTP {response.status_code} and no JSON; "
-            "check the URL, its path and the credentials"
-        ) from error
-    if not isinstance(payload, dict):
-        raise HistoryError(f"Prometheus at {place} answered JSON that is no query result")
-    if payload.get("status") != "success" or response.status_code != httpx.codes.OK:
-        raise HistoryError(_refusal(payload, response.status_code, place))
-    warnings = list(payload.get("warnings") or ())
-    if warnings or payload.get("isPartial"):
-        raise HistoryError(
-            f"Prometheus at {place} answered in part: {'; '.join(map(str, warnings)) or 'partial'}"
-        )
-    for info in payload.get("infos") or ():
-        _log.info("event=promql_info text=%r", info)
-    data = payload.get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _refusal(payload: Mapping[str, Any], status: int, place: str) -> str:
-    text = str(payload.get("error") or "no reason given")
-    hint = ""
-    if "too many samples" in text or "deadline exceeded" in text or "timed out" in text:
-        hint = "; ask for less history with --window"
-    kind = payload.get("errorType") or "error"
-    return f"Prometheus at {place} refused the query: HTTP {status}, {kind}: {text}{hint}"
-
-
-def _requests(start: float, end: float, step: float) -> Iterator[tuple[float, float]]:
+def _requests(grid: _Grid, most_points: int) -> Iterator[tuple[float, float]]:
     """Yield the first and the last grid point of each request."""
-    per_request = max(1, min(MAX_POINTS, math.floor(LONGEST_REQUEST_SECONDS / step)))
+    start, end, step = grid
+    longest = math.floor(LONGEST_REQUEST_SECONDS / step)
+    per_request = max(1, min(MAX_POINTS, most_points, longest))
     n_points = math.floor((end - start) / step + 1e-9) + 1
     for first in range(0, n_points, per_request):
         last = min(first + per_request, n_points) - 1
         yield start + first * step, start + last * step
-
-
-def _labels(item: Mapping[str, Any]) -> Labels:
-    metric = item.get("metric")
-    return metric if isinstance(metric, dict) else {}
-
-
-def _point(pair: Any) -> Point:
-    """Return (time, value), or raise: NaN and infinity are no evidence."""
-    try:
-        at_seconds, value = float(pair[0]), float(pair[1])
-    except (TypeError, ValueError, LookupError) as error:
-        raise HistoryError(f"Prometheus answered {pair!r} where a sample was expected") from error
-    if not (math.isfinite(at_seconds) and math.isfinite(value)):
-        raise HistoryError(f"Prometheus answered the value {value}; the series behind it is broken")
-    return round(at_seconds, 3), value
 
 
 def _time(seconds: float) -> str:

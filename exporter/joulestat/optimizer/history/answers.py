@@ -1,0 +1,139 @@
+"""Answers of the Prometheus query API, taken whole or not at all."""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from joulestat.domain.errors import HistoryError, QueryTooLarge
+
+Labels = Mapping[str, str]
+Point = tuple[float, float]
+"""Unix seconds and value."""
+
+_TOO_LARGE = (
+    "too many samples",  # Prometheus: --query.max-samples
+    "maximum resolution",  # Prometheus: 11,000 points
+    "too many points",  # VictoriaMetrics: -search.maxPointsPerTimeseries
+    "deadline exceeded",
+    "timed out",
+    "timeout exceeded",
+    "more than -search.max",  # VictoriaMetrics
+    "query length",  # Cortex
+    "query time range exceeds",  # Mimir
+    "query processing would",
+)
+"""What a server says that would answer a shorter range."""
+
+_log = logging.getLogger("joulestat.optimizer")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector."""
+
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One time series, points in time order."""
+
+    labels: Labels
+    points: tuple[Point, ...]
+
+
+def checked_result(response: httpx.Response, kind: str, place: str) -> dict[str, Any]:
+    """Return the ``data`` of a complete answer whose result is of this kind.
+
+    The body is read before the status: Prometheus sends its error text with 400, 422 and 503.
+
+    Raises:
+        QueryTooLarge: The server would answer a shorter range.
+        HistoryError: An error, a warning, a partial answer, or something else than an answer.
+    """
+    if response.is_redirect:
+        raise HistoryError(
+            f"Prometheus at {place} redirects to {response.headers.get('location')}; "
+            "redirects are not followed, give the final URL"
+        )
+    try:
+        payload = response.json()
+    except ValueError as error:
+        raise HistoryError(
+            f"Prometheus at {place} answered HTTP {response.status_code} and no JSON; "
+            "check the URL, its path and the credentials"
+        ) from error
+    if not isinstance(payload, dict):
+        raise HistoryError(f"Prometheus at {place} answered JSON that is no query result")
+    if payload.get("status") != "success" or response.status_code != httpx.codes.OK:
+        raise _refusal(payload, response.status_code, place)
+    warnings = list(payload.get("warnings") or ())
+    if warnings or payload.get("isPartial"):
+        raise HistoryError(
+            f"Prometheus at {place} answered in part: {'; '.join(map(str, warnings)) or 'partial'}"
+        )
+    for info in payload.get("infos") or ():
+        _log.info("event=promql_info text=%r", info)
+    found = payload.get("data")
+    found = found if isinstance(found, dict) else {}
+    if found.get("resultType") != kind or not isinstance(found.get("result"), list):
+        raise HistoryError(
+            f"Prometheus at {place} answered a {found.get('resultType')!r}, not a {kind}"
+        )
+    return found
+
+
+def labels_of(item: Mapping[str, Any]) -> Labels:
+    """Return the labels of one element of a result."""
+    metric = item.get("metric")
+    return metric if isinstance(metric, dict) else {}
+
+
+def point_of(pair: Any) -> Point:
+    """Return (time, value), or raise: NaN and infinity are no evidence.
+
+    Raises:
+        HistoryError: It is none of finite numbers.
+    """
+    try:
+        at_seconds, value = float(pair[0]), float(pair[1])
+    except (TypeError, ValueError, LookupError) as error:
+        raise HistoryError(f"Prometheus answered {pair!r} where a sample was expected") from error
+    if not (math.isfinite(at_seconds) and math.isfinite(value)):
+        raise HistoryError(f"Prometheus answered the value {value}; the series behind it is broken")
+    return round(at_seconds, 3), value
+
+
+def changes_of(pairs: Iterable[Sequence[Any]]) -> list[Point]:
+    """Return the first point and those whose value differs from the one before.
+
+    Most of a run's counters stand still most of the time. Texts are compared, which costs a
+    tenth of reading numbers.
+
+    Raises:
+        HistoryError: As for ``point_of``.
+    """
+    changes: list[Point] = []
+    before: Any = None
+    try:
+        for pair in pairs:
+            if pair[1] != before:
+                changes.append(point_of(pair))
+                before = pair[1]
+    except (TypeError, LookupError) as error:
+        raise HistoryError("Prometheus answered a series that is no list of samples") from error
+    return changes
+
+
+def _refusal(payload: Mapping[str, Any], status: int, place: str) -> HistoryError:
+    text = str(payload.get("error") or "no reason given")
+    kind = payload.get("errorType") or "error"
+    told = f"Prometheus at {place} refused the query: HTTP {status}, {kind}: {text}"
+    if kind == "timeout" or any(known in text for known in _TOO_LARGE):
+        return QueryTooLarge(f"{told}; ask for less history with --window")
+    return HistoryError(told)
