@@ -74,11 +74,17 @@ def test_a_run_without_a_curve_is_taken_to_lose_two_fifths_of_its_speed_at_half(
     assert not share.measured
 
 
-def test_nothing_good_is_assumed_below_the_lowest_measured_limit() -> None:
-    flat_above = speed_curve(fitted({200: 1.0, 300: 1.0}), 100.0, 300)
-    at_150 = flat_above.speeds[flat_above.limits_watts.index(150)]
+def test_no_run_goes_below_its_lowest_measured_limit_while_the_budget_can_be_held() -> None:
+    flat_above = run("flat", seconds={200: 1.0, 300: 1.0})
 
-    assert 1.0 - 0.8 * 50 / 300 == pytest.approx(at_150)
+    assert (200, 150) == limits(divide_budget([flat_above, run("b", seconds=SENSITIVE)], 350.0))
+    assert 200 > limits(divide_budget([flat_above, run("b", seconds=SENSITIVE)], 210.0))[0]
+
+
+def test_what_was_not_measured_does_not_count_as_fast_enough() -> None:
+    curve = speed_curve(fitted({200: 1.0, 300: 1.0}), 100.0, 300)
+
+    assert 200 == curve.limits_watts[curve.index_at_least(0.1)]
 
 
 def test_priority_moves_watts_and_the_number_of_gpus_does_not() -> None:

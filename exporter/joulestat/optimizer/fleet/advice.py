@@ -100,7 +100,7 @@ def _decision(division: Division, share: Share, alone: Decision) -> Decision:
 
 def _reason(division: Division, share: Share) -> str:
     speed = f"{100 * share.speed_ratio:.1f} % of its speed at {share.reference_watts} W"
-    known = "measured" if share.measured else "assumed: its own curve is not measured yet"
+    known = "measured" if share.measured else "assumed: so low it was not measured yet"
     if same_limit(share.power_limit_watts, share.reference_watts):
         return f"The reference limit of {share.reference_watts} W fits {_budget(division)}."
     kept = ", kept because another is hardly better" if share.kept else ""

@@ -206,7 +206,7 @@ def _share(item: _Limitable, index: int, *, kept: bool) -> Share:
         power_limit_watts=item.curve.limits_watts[index],
         reference_watts=item.run.reference_watts,
         speed_ratio=item.curve.speeds[index],
-        measured=item.curve.measured,
+        measured=item.curve.measured and index >= item.curve.known_from,
         limited=True,
         kept=kept,
         raises=item.run.current_watts is not None

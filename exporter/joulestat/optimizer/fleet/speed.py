@@ -1,8 +1,9 @@
 """What a run's speed is worth at each power limit: its concave envelope on a grid of limits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from joulestat.domain.plan import FittedPoint
@@ -11,13 +12,14 @@ from joulestat.optimizer.fleet.fitted import curve_at
 GRID_WATTS = 5
 """Limits are chosen in steps of this; finer ones are not told apart by any measurement."""
 
-UNMEASURED_SLOPE = 0.8
-"""Speed lost per share of the reference limit taken away, where nothing was measured: 0.6 of the
-speed is left at half of the limit. Measured runs lose less as a rule, so a run that is not known
-yet is given rather too much than too little."""
+ASSUMED_SPEED_AT_HALF = 0.6
+"""Taken where nothing was measured, and a straight line from there to the reference limit.
+Measured runs lose less as a rule, so a run that is not known yet is given rather too much."""
 
-LEAST_SPEED_RATIO = 0.05
-"""Of the lowest measured speed: no limit that a driver accepts stops a card altogether."""
+STOPPED_RATIO = 0.05
+"""Of the speed at the lowest known limit: what a run is taken to keep at the lowest limit of all.
+Cards fall off a cliff there (a quarter of the speed for a tenth of the power was measured), and
+where it lies is not known; so no run goes there unless the budget cannot be held otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +28,23 @@ class SpeedCurve:
 
     Attributes:
         limits_watts: Per GPU, whole W.
-        speeds: Steps per second as a share of those at the reference limit, as measured or,
-            where nothing was, as assumed.
+        speeds: Steps per second as a share of those at the reference limit.
         worths: The least concave curve that is nowhere below ``speeds`` and never falls: what a
             division is computed with.
-        measured: Whether the run's speed was measured at all.
+        known_from: Index of the lowest limit at which the speed is known.
+        measured: Whether that was measured, and not assumed for want of anything better.
     """
 
     limits_watts: tuple[int, ...]
     speeds: tuple[float, ...]
     worths: tuple[float, ...]
+    known_from: int
     measured: bool
 
     def index_at_least(self, speed: float) -> int:
         """Return the index from which on no limit is slower; the last one where all are."""
         index = len(self.speeds) - 1
-        while index > 0 and self.speeds[index - 1] >= speed:
+        while index > self.known_from and self.speeds[index - 1] >= speed:
             index -= 1
         return index
 
@@ -50,10 +53,6 @@ def speed_curve(
     fitted: Sequence[FittedPoint], min_watts: float, reference_watts: int
 ) -> SpeedCurve:
     """Return a run's speed from the lowest limit that its GPUs accept to its reference limit.
-
-    Below the lowest measured limit it
-    falls at least as fast as it does for a run that was never measured, and as it does just
-    above: nobody knows how fast, and a curve that was drawn on has been off by a factor of two.
 
     Args:
         fitted: The fit through the run's measured points; fewer than two at or below the
@@ -66,11 +65,32 @@ def speed_curve(
         (point for point in fitted if point.power_limit_watts <= reference_watts),
         key=lambda point: point.power_limit_watts,
     )
-    if len(inside) < 2:
-        speeds = tuple(_assumed(watts / reference_watts) for watts in limits)
-        return SpeedCurve(limits, speeds, _envelope(limits, speeds), measured=False)
-    speeds = _measured(inside, limits, reference_watts)
-    return SpeedCurve(limits, speeds, _envelope(limits, speeds), measured=True)
+    measured = len(inside) >= 2
+    known: Callable[[int], float]
+    if measured:
+        lowest_watts, known = inside[0].power_limit_watts, partial(_measured, inside)
+    else:
+        lowest_watts, known = math.ceil(reference_watts / 2), partial(_assumed, reference_watts)
+    stopped = STOPPED_RATIO * known(max(lowest_watts, limits[0]))
+    speeds = tuple(
+        known(watts)
+        if watts >= lowest_watts
+        else stopped
+        + (known(lowest_watts) - stopped) * (watts - limits[0]) / (lowest_watts - limits[0])
+        for watts in limits
+    )
+    known_from = next(i for i, watts in enumerate(limits) if watts >= lowest_watts)
+    return SpeedCurve(limits, speeds, _envelope(limits, speeds), known_from, measured)
+
+
+def _assumed(reference_watts: int, watts: int) -> float:
+    return 1.0 - 2.0 * (1.0 - ASSUMED_SPEED_AT_HALF) * (1.0 - watts / reference_watts)
+
+
+def _measured(fitted: Sequence[FittedPoint], watts: int) -> float:
+    at = curve_at(fitted, watts)
+    # Above the highest fitted limit, which is the reference as a rule, nothing is gained.
+    return 1.0 if at is None else fitted[-1].seconds_per_step / at.seconds_per_step
 
 
 def _grid(min_watts: float, reference_watts: int) -> tuple[int, ...]:
@@ -78,33 +98,6 @@ def _grid(min_watts: float, reference_watts: int) -> tuple[int, ...]:
     lowest = min(math.ceil(min_watts), reference_watts)
     first = (lowest // GRID_WATTS + 1) * GRID_WATTS
     return tuple(sorted({lowest, *range(first, reference_watts, GRID_WATTS), reference_watts}))
-
-
-def _assumed(share: float) -> float:
-    return 1.0 - UNMEASURED_SLOPE * (1.0 - share)
-
-
-def _measured(
-    fitted: Sequence[FittedPoint], limits: Sequence[int], reference_watts: int
-) -> tuple[float, ...]:
-    reference_seconds = fitted[-1].seconds_per_step
-    lowest, just_above = fitted[0], fitted[1]
-    lowest_speed = reference_seconds / lowest.seconds_per_step
-    slope = max(
-        UNMEASURED_SLOPE / reference_watts,
-        (reference_seconds / just_above.seconds_per_step - lowest_speed)
-        / (just_above.power_limit_watts - lowest.power_limit_watts),
-    )
-
-    def speed(watts: int) -> float:
-        if watts < lowest.power_limit_watts:
-            drawn_on = lowest_speed - slope * (lowest.power_limit_watts - watts)
-            return max(drawn_on, LEAST_SPEED_RATIO * lowest_speed)
-        at = curve_at(fitted, watts)
-        # Above the highest fitted limit, which is the reference as a rule, nothing is gained.
-        return 1.0 if at is None else reference_seconds / at.seconds_per_step
-
-    return tuple(speed(watts) for watts in limits)
 
 
 def _envelope(limits: Sequence[int], speeds: Sequence[float]) -> tuple[float, ...]:
