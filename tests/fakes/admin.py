@@ -13,10 +13,14 @@ from joulestat.config import ListenAddress
 from joulestat.devices.simulated import SimulatedBackend
 from joulestat.devices.world import SimulatedWorld
 from joulestat.domain.snapshot import DeviceState, Snapshot
+from joulestat.domain.tariff import Tariff
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
 from joulestat.power.leases import LeasePolicy
+from joulestat.runs.history.file import NodeIdentity
+from joulestat.runs.history.keeper import HistoryKeeper
+from joulestat.runs.history.reader import HistoryReader
 from joulestat.server.app import admin_app
 from joulestat.server.auth import Principal, Role, TokenEntry, TokenTable
 
@@ -33,6 +37,7 @@ class AdminRig:
     """Two V100s (100 to 300 W, now 300 W), and who may do what with them."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.clock = FakeClock()
         self.world = SimulatedWorld.open(
             folder / "world", model="V100", gpus=2, seed=7, clock=self.clock, noise_ratio=0.0
@@ -48,6 +53,11 @@ class AdminRig:
             self.clock,
             LeasePolicy(),
         )
+        self.keeper = HistoryKeeper(
+            folder / "history.sqlite", NodeIdentity("node-1", "memory-1", Tariff()), 86_400.0
+        )
+        self.keeper.note(self.snapshot(), ())
+        self.keeper.flush()
         self.tokens = TokenTable(
             (
                 _entry(OPERATOR, "kim", Role.OPERATOR),
@@ -66,6 +76,7 @@ class AdminRig:
             "tokens": lambda: self.tokens,
             "wall_seconds": self.clock.wall_seconds,
             "listen": ListenAddress(unix_path=SOCKET),
+            "history": HistoryReader(self.folder / "history.sqlite"),
         }
         return admin_app(**{**arguments, **changed})
 
@@ -122,6 +133,7 @@ def admin_rig(folder: Path) -> Iterator[AdminRig]:
     try:
         yield rig
     finally:
+        rig.keeper.close()
         rig.journal.close()
         rig.audit.close()
         rig.backend.close()

@@ -20,6 +20,8 @@ TABLE = {
     ("DELETE", "/v1/gpus/{uuid}/lease"): Scope.OPERATOR,
     ("POST", "/v1/revert-all"): Scope.OPERATOR,
     ("GET", "/v1/audit"): Scope.VIEWER,
+    ("GET", "/v1/history"): Scope.VIEWER,
+    ("GET", "/v1/history/runs"): Scope.VIEWER,
     ("GET", "/openapi.json"): Scope.ANYONE,
 }
 
@@ -32,7 +34,8 @@ def rig(tmp_path: Path) -> Iterator[AdminRig]:
 
 def ask(rig: AdminRig, method: str, path: str, token: str | None, **how: Any) -> Answer:
     body = {"json_body": lease()} if method == "PUT" else {}
-    return rig.ask(method, path.format(uuid=rig.gpu), token=token, **body, **how)
+    query = "?run=llama" if path == "/v1/history" else ""
+    return rig.ask(method, path.format(uuid=rig.gpu) + query, token=token, **body, **how)
 
 
 def test_the_table_is_the_contract(rig: AdminRig) -> None:

@@ -140,6 +140,40 @@ class AdminClient:
         """
         return self._list("GET", f"/v1/audit?after={after}&limit={limit}", "records")
 
+    def history(
+        self,
+        run: str,
+        *,
+        start_seconds: float = 0.0,
+        end_seconds: float,
+        window_seconds: float = 15.0,
+    ) -> dict[str, Any]:
+        """Return a page of what one run did, as the exporter itself remembers it.
+
+        Args:
+            run: Its name.
+            start_seconds: Unix time; rows that end from then on.
+            end_seconds: Unix time; nothing later is looked at.
+            window_seconds: Rows are added up within whole multiples of this, at least 15 s.
+        """
+        query = {
+            "run": run,
+            "start": f"{start_seconds:.3f}",
+            "end": f"{end_seconds:.3f}",
+            "window": f"{window_seconds:g}",
+        }
+        return self._object("GET", f"/v1/history?{urlencode(query)}")
+
+    def history_runs(self, *, at_seconds: float, after: str = "") -> dict[str, Any]:
+        """Return a page of the runs that the exporter remembers.
+
+        Args:
+            at_seconds: Unix time; only runs that had begun by then.
+            after: Only names after this one.
+        """
+        query = {"at": f"{at_seconds:.3f}", "after": after}
+        return self._object("GET", f"/v1/history/runs?{urlencode(query)}")
+
     def _list(self, method: str, path: str, key: str) -> list[dict[str, Any]]:
         items = self._object(method, path).get(key)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):

@@ -13,6 +13,7 @@ from joulestat.config.model import (
     AdminConfig,
     BudgetConfig,
     Config,
+    HistoryConfig,
     LogConfig,
     PushConfig,
     SamplingConfig,
@@ -132,6 +133,7 @@ def _build(
             retention_seconds=settings.require(options.PUSH_RETENTION),
             allow_remote=settings.require(options.PUSH_ALLOW_REMOTE),
         ),
+        history=HistoryConfig(retention_seconds=settings.require(options.HISTORY_RETENTION)),
         simulated=SimulatedConfig(
             model=settings.require(options.SIMULATED_MODEL),
             gpus=settings.require(options.SIMULATED_GPUS),

@@ -69,6 +69,13 @@ class PushConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryConfig:
+    """The exporter's own history of runs; a retention of 0 s means that there is none."""
+
+    retention_seconds: float = 2_592_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatedConfig:
     """GPUs that exist only in software, for the backend ``simulated``.
 
@@ -120,6 +127,7 @@ class Config:
     admin: AdminConfig = AdminConfig()
     sampling: SamplingConfig = SamplingConfig()
     push: PushConfig = PushConfig()
+    history: HistoryConfig = HistoryConfig()
     simulated: SimulatedConfig = SimulatedConfig()
     budgets: tuple[BudgetConfig, ...] = ()
     tariff: Tariff = field(default_factory=Tariff)

@@ -132,6 +132,12 @@ PUSH_ALLOW_REMOTE = Option(
     "false",
     "Accept pushes from other hosts too, where web.listen-address lets them in.",
 )
+HISTORY_RETENTION = Option(
+    "history.retention",
+    kinds.duration(0, 31_536_000),
+    "30d",
+    "How long the exporter keeps its own history of runs, in history.sqlite; 0 keeps none.",
+)
 SIMULATED_MODEL = Option(
     "simulated.model",
     kinds.word(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}", "the name of a simulated card, such as V100"),
@@ -211,6 +217,7 @@ OPTIONS: tuple[Option[object], ...] = (
     PUSH_TTL,
     PUSH_RETENTION,
     PUSH_ALLOW_REMOTE,
+    HISTORY_RETENTION,
     SIMULATED_MODEL,
     SIMULATED_GPUS,
     SIMULATED_SEED,

@@ -155,6 +155,10 @@ class Ledger:
         ]
         return tuple(self._state(run) for run in sorted(shown, key=lambda run: run.name))
 
+    def changed_states(self) -> tuple[RunState, ...]:
+        """Return the runs that are to be written, ended ones included."""
+        return tuple(self._state(self.runs[name]) for name in self.dirty if name in self.runs)
+
     def budget_states(self) -> tuple[BudgetState, ...]:
         """Return the budgets and this node's share of their consumption."""
         return self.budgets.states()

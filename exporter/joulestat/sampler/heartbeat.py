@@ -22,6 +22,7 @@ from joulestat.domain.snapshot import (
     TickStats,
 )
 from joulestat.domain.units import NS_PER_SECOND, ns_to_seconds
+from joulestat.runs.history.keeper import HistoryKeeper
 from joulestat.runs.ledger import Ledger
 from joulestat.runs.memory import changed_documents
 from joulestat.runs.store import DocumentStore
@@ -53,6 +54,7 @@ class Sampler:
         clock: Clock,
         interval_ns: int,
         controls: Callable[[], Mapping[str, PowerControl]],
+        history: HistoryKeeper | None = None,
     ) -> None:
         """Wire the heartbeat; devices come by ``adopt``.
 
@@ -63,6 +65,7 @@ class Sampler:
             clock: The time.
             interval_ns: From tick to tick.
             controls: Leases and writability by device UUID; must not block.
+            history: Is shown every snapshot that goes with something written; None keeps none.
         """
         self._backend = "none"
         self._instruments: Mapping[str, Instrument] = {}
@@ -73,6 +76,7 @@ class Sampler:
         self._clock = clock
         self._stale_ns = max(FRESH_NS, 3 * interval_ns)
         self._controls = controls
+        self._history = history
         self._lock = threading.Lock()
         self._next_beat_ns = 0
         self._failed_saves = 0
@@ -165,6 +169,7 @@ class Sampler:
             for each in instruments.values():
                 each.take_readings(self._ledger, began_ns, self._stale_ns)
             self._ledger.advance(began_ns, wall_seconds, beat=beat)
+            changed = self._ledger.changed_states()
             documents = self._documents() if beat or self._ledger.dirty else None
             runs = self._ledger.run_states(wall_seconds)
             budgets = self._ledger.budget_states()
@@ -177,7 +182,7 @@ class Sampler:
             each.state(began_ns, self._stale_ns, controls.get(uuid, NO_CONTROL), unattributed[uuid])
             for uuid, each in instruments.items()
         )
-        self._snapshot = Snapshot(
+        snapshot = self._snapshot = Snapshot(
             at_ns=began_ns,
             wall_seconds=wall_seconds,
             backend=self._backend,
@@ -188,6 +193,8 @@ class Sampler:
             pushes_adjusted=self._ledger.adjusted,
             ticks=self._tick_stats(began_ns, wall_seconds),
         )
+        if self._history is not None and documents is not None:
+            self._history.note(snapshot, changed)
 
     def _documents(self) -> dict[str, str | None]:
         documents = self._unsaved | changed_documents(self._ledger)
@@ -225,6 +232,8 @@ class Sampler:
         }
         if self._failed_saves:
             errors["", "save_state", "StateError"] = self._failed_saves
+        if self._history is not None and self._history.failures:
+            errors["", "save_history", "StateError"] = self._history.failures
         return TickStats(
             count=self._ticks,
             sum_seconds=ns_to_seconds(self._ticks_ns),

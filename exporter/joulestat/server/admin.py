@@ -1,6 +1,5 @@
 """The endpoints that lease power limits. What calls a driver blocks, so threads make it."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -25,6 +24,7 @@ from joulestat.server.answers import (
 )
 from joulestat.server.gates import principal_of
 from joulestat.server.guard import read_json
+from joulestat.server.parameters import flag, number, one
 from joulestat.server.problems import Refused, shown
 from joulestat.server.wire import parse_lease_request
 
@@ -84,7 +84,7 @@ class AdminDoor:
     async def put_lease(self, request: Request) -> Response:
         """Answer ``PUT /v1/gpus/{uuid}/lease``: 201 for a new lease, 200 for the holder's own."""
         device_uuid = _device_uuid(request)
-        dry_run = _flag(request, "dry_run")
+        dry_run = flag(request, "dry_run")
         key = request.headers.get("idempotency-key")
         wanted = parse_lease_request(await read_json(request, MAX_ADMIN_BYTES))
         principal = principal_of(request)
@@ -104,7 +104,7 @@ class AdminDoor:
     async def delete_lease(self, request: Request) -> Response:
         """Answer ``DELETE /v1/gpus/{uuid}/lease``: 200 with the limit now, 204 without a lease."""
         device_uuid = _device_uuid(request)
-        holder = _one(request, "holder")
+        holder = one(request, "holder")
         principal = principal_of(request)
         revert = await run_in_threadpool(
             lambda: self._governor.release(device_uuid, principal=principal.name, holder=holder)
@@ -128,8 +128,8 @@ class AdminDoor:
 
     async def audit(self, request: Request) -> Response:
         """Answer ``GET /v1/audit``: the records after a sequence number, oldest first."""
-        after = _number(request, "after", usual=0, lowest=0, highest=_MAX_SEQUENCE)
-        limit = _number(
+        after = number(request, "after", usual=0, lowest=0, highest=_MAX_SEQUENCE)
+        limit = number(
             request, "limit", usual=_USUAL_AUDIT_RECORDS, lowest=1, highest=MAX_AUDIT_RECORDS
         )
         records = await run_in_threadpool(self._audit_records, after, limit)
@@ -164,38 +164,4 @@ def _not_reverted(device_uuids: list[str]) -> LimitWriteFailed:
     return LimitWriteFailed(
         f"the baseline limit could not be put back on {', '.join(device_uuids)}; it is tried "
         "again until it is, see the audit log and the exporter's log"
-    )
-
-
-def _one(request: Request, name: str) -> str | None:
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        raise _bad_parameter(name, ", ".join(values), "one value")
-    return values[0] if values else None
-
-
-def _flag(request: Request, name: str) -> bool:
-    value = _one(request, name)
-    if value not in (None, "true", "false"):
-        raise _bad_parameter(name, value, "true or false")
-    return value == "true"
-
-
-def _number(request: Request, name: str, *, usual: int, lowest: int, highest: int) -> int:
-    value = _one(request, name)
-    if value is None:
-        return usual
-    # int() would also take signs, underscores and other scripts' digits.
-    if re.fullmatch(r"[0-9]{1,16}", value) and lowest <= int(value) <= highest:
-        return int(value)
-    raise _bad_parameter(name, value, f"{lowest} to {highest}")
-
-
-def _bad_parameter(name: str, value: str, allowed: str) -> Refused:
-    return Refused(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        f"query parameter {name} makes no sense",
-        field=name,
-        value=shown(value),
-        allowed=allowed,
     )

@@ -15,11 +15,14 @@ from joulestat.domain.run import Push, PushAnswer
 from joulestat.domain.snapshot import Snapshot
 from joulestat.exposition import Exposition
 from joulestat.power.governor import Governor
+from joulestat.runs.history.reader import HistoryReader
+from joulestat.runs.history.records import HistoryPage, RunsPage
 from joulestat.server import answers, openapi, problems, wire
 from joulestat.server.admin import AdminDoor, AuditRecords
 from joulestat.server.auth import TokenTable
 from joulestat.server.gates import AdminGate, PublicGate
 from joulestat.server.guard import HostRule, SafeHeaders
+from joulestat.server.history import HistoryDoor
 from joulestat.server.metrics import PublicPages
 from joulestat.server.push import PushDoor
 from joulestat.server.routes import Endpoint, Gate, Scope, routes
@@ -44,7 +47,7 @@ def public_endpoints(pages: PublicPages, door: PushDoor) -> tuple[Endpoint, ...]
     )
 
 
-def admin_endpoints(door: AdminDoor) -> tuple[Endpoint, ...]:
+def admin_endpoints(door: AdminDoor, history: HistoryDoor) -> tuple[Endpoint, ...]:
     """Return the route table of the admin listener."""
     return (
         Endpoint(
@@ -103,6 +106,39 @@ def admin_endpoints(door: AdminDoor) -> tuple[Endpoint, ...]:
                 "limit": "at most so many records, 1 to 1000",
             },
         ),
+        *history_endpoints(history),
+    )
+
+
+def history_endpoints(door: HistoryDoor) -> tuple[Endpoint, ...]:
+    """Return the routes of the exporter's own history."""
+    return (
+        Endpoint(
+            method="GET",
+            path="/v1/history",
+            scope=Scope.VIEWER,
+            handler=door.history,
+            summary="What one run did: joules, seconds and steps by limit and time",
+            answers={200: HistoryPage},
+            query={
+                "run": "name of the run",
+                "start": "Unix seconds; rows that end from then on, else all",
+                "end": "Unix seconds; nothing later is looked at, else now",
+                "window": "seconds; rows are added up within multiples of this, 15 to 86400",
+            },
+        ),
+        Endpoint(
+            method="GET",
+            path="/v1/history/runs",
+            scope=Scope.VIEWER,
+            handler=door.runs,
+            summary="The runs that are remembered, in order of name",
+            answers={200: RunsPage},
+            query={
+                "at": "Unix seconds; only runs that had begun by then, else now",
+                "after": "only names after this one",
+            },
+        ),
     )
 
 
@@ -158,6 +194,7 @@ def admin_app(
     tokens: Callable[[], TokenTable],
     wall_seconds: Callable[[], float],
     listen: ListenAddress,
+    history: HistoryReader | None = None,
     version: str = __version__,
 ) -> Starlette:
     """Return the application that leases power limits; for a listener of its own.
@@ -169,6 +206,7 @@ def admin_app(
         tokens: The tokens as of now, such as ``TokenFile.table``.
         wall_seconds: Unix time, for expiries.
         listen: Where it will be served; its name is answered to.
+        history: Reads the exporter's own history, None where it keeps none.
         version: Of this program.
     """
     door = AdminDoor(
@@ -177,8 +215,10 @@ def admin_app(
         audit_records=audit_records,
         wall_seconds=wall_seconds,
     )
+    history_door = HistoryDoor(history, wall_seconds=wall_seconds)
     gate = AdminGate(HostRule.of_names(_names([listen])), tokens=tokens, wall_seconds=wall_seconds)
-    return _assemble(admin_endpoints(door), gate, title="joulestat admin", version=version)
+    table = admin_endpoints(door, history_door)
+    return _assemble(table, gate, title="joulestat admin", version=version)
 
 
 def _read(

@@ -22,6 +22,10 @@ from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
 from joulestat.power.leases import LeasePolicy
 from joulestat.runs.budgets import Budgets, BudgetTerms
+from joulestat.runs.history.file import NodeIdentity
+from joulestat.runs.history.keeper import HistoryKeeper
+from joulestat.runs.history.reader import HistoryReader
+from joulestat.runs.history.schema import FILE_NAME, FLUSH_SECONDS
 from joulestat.runs.ledger import Ledger, LedgerPolicy
 from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
@@ -73,7 +77,7 @@ class Service:
         if not attempt(self._hardware.start, DRIVER_PATIENCE_SECONDS):
             # It is read as soon as it answers; until then there is nothing to show but that.
             log.warning("event=driver_hangs_at_start")
-        for loop in (self._expiry, self._heartbeat):
+        for loop in (self._expiry, self._heartbeat, self._writing):
             loop.start()
         self._http.start()
         for address in self._addresses:
@@ -97,6 +101,10 @@ class Service:
             log.warning("event=driver_hangs_at_stop threads=%d", hanging)
         if self._heartbeat.join(2.0):
             self._sampler.tick(last=True)
+        if self._history is not None:
+            self._writing.ask_to_stop()
+            if self._writing.join(2.0):
+                self._history.close()
         self._closing.close()
 
     def _build(self) -> None:
@@ -107,6 +115,7 @@ class Service:
         self._closing.callback(self._audit.close)
         self._governor = self._build_governor()
         memory = Memory.load(store, clock.boot_id())
+        self._history = self._build_history(memory.instance)
         self._sampler = Sampler(
             ledger=self._build_ledger(memory),
             store=store,
@@ -114,6 +123,7 @@ class Service:
             clock=clock,
             interval_ns=seconds_to_ns(config.sampling.interval_seconds),
             controls=self._governor.controls,
+            history=self._history,
         )
         simulated = self._simulated()
         self._hardware = Hardware(
@@ -128,8 +138,24 @@ class Service:
         self._heartbeat = Heartbeat(
             "heartbeat", interval, self._sampler.tick, delay_seconds=interval
         )
+        self._writing = Heartbeat(
+            "history",
+            FLUSH_SECONDS,
+            self._history.flush if self._history is not None else lambda: None,
+            delay_seconds=FLUSH_SECONDS,
+        )
         self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
         self._http = HttpLoop(self._bind_apps(), protocol=BoundedConnection)
+
+    def _build_history(self, instance: str) -> HistoryKeeper | None:
+        retention_seconds = self._config.history.retention_seconds
+        if not retention_seconds:
+            return None
+        return HistoryKeeper(
+            self._config.state_path / FILE_NAME,
+            NodeIdentity(platform.node(), instance, self._config.tariff),
+            retention_seconds,
+        )
 
     def _simulated(self) -> SimulatedOptions:
         simulated = self._config.simulated
@@ -214,6 +240,9 @@ class Service:
                 tokens=TokenFile(token_file).table,
                 wall_seconds=self._clock.wall_seconds,
                 listen=listen,
+                history=HistoryReader(self._config.state_path / FILE_NAME)
+                if self._history is not None
+                else None,
             )
             admin_socket = bind(listen, unix_mode=UNIX_ADMIN_MODE)
             self._addresses.append(f"{_bound(admin_socket)} (admin)")
