@@ -50,6 +50,21 @@ def test_an_intense_workload_reaches_the_default_limit() -> None:
     assert V100.step_seconds(300.0, intense) > 0.1
 
 
+def test_a_card_that_waits_draws_its_static_watts_meanwhile() -> None:
+    # Busy at 270 W three quarters of the time, at 110 W for the rest; 130 W likewise.
+    waits = Workload(compute_share=0.3, base_step_seconds=0.2, waiting_ratio=0.25)
+
+    assert 0.75 * 270.0 + 0.25 * 110.0 == V100.mean_watts(300.0, waits)
+    assert 0.75 * 130.0 + 0.25 * 110.0 == V100.mean_watts(130.0, waits)
+    assert 100.0 == V100.mean_watts(100.0, waits)
+    assert 270.0 == V100.mean_watts(300.0, TYPICAL_TRAINING)
+
+
+def test_a_card_cannot_wait_all_the_time() -> None:
+    with pytest.raises(ConfigError, match="waiting_ratio=1.0; it must be 0 to below 1"):
+        Workload(compute_share=0.3, base_step_seconds=0.2, waiting_ratio=1.0)
+
+
 @EVERY_MODEL
 def test_each_objective_has_an_optimum_of_its_own_inside_the_range(model: CardModel) -> None:
     reference = model.default_limit_watts

@@ -207,8 +207,8 @@ def test_there_is_nothing_to_join_before_the_exporter_started(tmp_path: Path) ->
     [
         (b"hello", "is no simulated world; choose another path"),
         (b"\0" * (1 << 20), "is no simulated world"),
-        (world_file.MAGIC + b"\x02\0\0\0" + bytes(244), "has format 2, this joulestat writes 1"),
-        (world_file.MAGIC + b"\x01\0\0\0\x01" + bytes(243), "damaged: 1 GPUs in 256 bytes"),
+        (world_file.MAGIC + b"\x01\0\0\0" + bytes(244), "has format 1, this joulestat writes 2"),
+        (world_file.MAGIC + b"\x02\0\0\0\x01" + bytes(243), "damaged: 1 GPUs in 256 bytes"),
     ],
 )
 def test_a_file_that_is_something_else_is_left_alone(

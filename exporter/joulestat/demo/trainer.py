@@ -13,6 +13,7 @@ import joulestat
 from joulestat.demo.stopping import Stopped, Stopping
 from joulestat.devices.models import Workload
 from joulestat.devices.world import SimulatedWorld
+from joulestat.devices.world_lockstep import Lockstep
 from joulestat.domain.clock import Clock
 from joulestat.domain.units import NS_PER_SECOND, ns_to_seconds, seconds_to_ns
 from joulestat.loops import SystemClock
@@ -28,7 +29,7 @@ TOKENS_PER_SAMPLE = 2048
 LATE_NS = NS_PER_SECOND
 
 
-def train(run: joulestat.Run, world: SimulatedWorld, clock: Clock, stopping: Stopping) -> None:
+def train(run: joulestat.Run, lockstep: Lockstep, clock: Clock, stopping: Stopping) -> None:
     """Make steps on all GPUs of the world until somebody asks to stop.
 
     The end of each step is an absolute time, so that waking up late does not add up: a step's
@@ -37,9 +38,7 @@ def train(run: joulestat.Run, world: SimulatedWorld, clock: Clock, stopping: Sto
     due_ns = clock.monotonic_ns()
     with run.phase("train"):
         while True:
-            # Data parallel: a step takes as long as on the slowest.
-            seconds = max(world.step_seconds(uuid, due_ns) for uuid in world.uuids)
-            due_ns += seconds_to_ns(seconds)
+            due_ns += seconds_to_ns(lockstep.step_seconds(due_ns))
             now_ns = clock.monotonic_ns()
             if now_ns - due_ns > LATE_NS:
                 due_ns = now_ns  # the host was suspended; steps are not made up for
@@ -52,20 +51,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m joulestat.demo.trainer", description=__doc__)
     parser.add_argument("--world", type=Path, required=True, help="file of the simulated GPUs")
     parser.add_argument("--url", required=True, help="where the exporter takes pushes")
+    parser.add_argument(
+        "--speed-spread", type=float, default=0.0, help="by what share the GPUs differ in speed"
+    )
     arguments = parser.parse_args()
     clock = SystemClock()
     world = SimulatedWorld.join(arguments.world, clock=clock)
     with Stopping() as stopping:
         run = joulestat.init(run=RUN, gpus=world.uuids, team="demo", url=arguments.url)
-        for uuid in world.uuids:
-            world.occupy(uuid, WORKLOAD)
+        lockstep = Lockstep(world, WORKLOAD, speed_spread_ratio=arguments.speed_spread)
+        lockstep.occupy()
         try:
-            train(run, world, clock, stopping)
+            train(run, lockstep, clock, stopping)
         except Stopped:
             run.finish()
         finally:
-            for uuid in world.uuids:
-                world.vacate(uuid)
+            lockstep.vacate()
             world.close()
     print(json.dumps({"joules": sum(run.energy_joules().values())}))
 

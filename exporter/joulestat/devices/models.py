@@ -24,6 +24,9 @@ class Workload:
         base_step_seconds: One step at full clock.
         intensity: How hard the compute units work: scales the dynamic draw; above 1 a card may
             reach its default limit.
+        waiting_ratio: Share of the time in which the card waits for a slower one that it trains
+            together with, 0 to below 1. Only the draw depends on it; whoever makes the steps
+            lets them take as long as on the slowest.
 
     Raises:
         ConfigError: A value is out of range.
@@ -32,6 +35,7 @@ class Workload:
     compute_share: float
     base_step_seconds: float
     intensity: float = 1.0
+    waiting_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.compute_share <= 1.0:
@@ -40,6 +44,8 @@ class Workload:
             raise _bad_workload("base_step_seconds", self.base_step_seconds, "more than 0 s")
         if not 0.0 < self.intensity < math.inf:
             raise _bad_workload("intensity", self.intensity, "more than 0, about 1")
+        if not 0.0 <= self.waiting_ratio < 1.0:
+            raise _bad_workload("waiting_ratio", self.waiting_ratio, "0 to below 1")
 
 
 def _bad_workload(field: str, value: float, allowed: str) -> ConfigError:
@@ -118,6 +124,16 @@ class CardModel:
     def busy_watts(self, limit_watts: float, workload: Workload) -> float:
         """Return the draw under a limit, W: the limit itself wherever it binds."""
         return min(limit_watts, self.full_watts(workload))
+
+    def mean_watts(self, limit_watts: float, workload: Workload) -> float:
+        """Return the draw with waiting in it, W.
+
+        A waiting card spins at no load: it draws S, 40 % of its full draw or so, whatever its
+        clock; less only under a limit below that.
+        """
+        busy_watts = self.busy_watts(limit_watts, workload)
+        waiting_watts = min(limit_watts, self.static_watts)
+        return busy_watts - workload.waiting_ratio * (busy_watts - waiting_watts)
 
     def step_seconds(self, limit_watts: float, workload: Workload) -> float:
         """Return how long one step takes under a limit, s."""

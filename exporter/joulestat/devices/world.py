@@ -210,6 +210,7 @@ class SimulatedWorld:
                 compute_share=workload.compute_share,
                 base_step_seconds=workload.base_step_seconds,
                 intensity=workload.intensity,
+                waiting_ratio=workload.waiting_ratio,
             ),
         )
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from joulestat.domain.errors import StateError
 
 MAGIC = b"JOULESIM"
-VERSION = 1
+VERSION = 2
 MAX_GPUS = 1024
 
 _HEADER = struct.Struct("<8sIIqd16s32s")
@@ -31,7 +31,7 @@ _RECORD_BYTES = 256
 _FIRST_SLOT = 8
 _SLOT_BYTES = 120
 _CHECKSUM = struct.Struct("<I")
-_SLOT = struct.Struct("<7qd?3dB")
+_SLOT = struct.Struct("<7qd?4dB")
 _TRIES = 100
 
 
@@ -61,6 +61,7 @@ class GpuRecord(NamedTuple):
         compute_share: Its part that scales with the clock.
         base_step_seconds: Its step at full clock.
         intensity: Its dynamic draw.
+        waiting_ratio: Its share of time spent waiting for a slower GPU.
         fault: Number of the fault put on the driver, 0 for none.
     """
 
@@ -76,6 +77,7 @@ class GpuRecord(NamedTuple):
     compute_share: float
     base_step_seconds: float
     intensity: float
+    waiting_ratio: float
     fault: int
 
 

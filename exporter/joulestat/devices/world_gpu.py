@@ -33,6 +33,7 @@ def cold_record(model: CardModel, now_ns: int) -> GpuRecord:
         compute_share=0.0,
         base_step_seconds=1.0,
         intensity=1.0,
+        waiting_ratio=0.0,
         fault=0,
     )
 
@@ -41,7 +42,9 @@ def workload_of(record: GpuRecord) -> Workload | None:
     """Return what occupies the GPU, None when it idles."""
     if not record.busy:
         return None
-    return Workload(record.compute_share, record.base_step_seconds, record.intensity)
+    return Workload(
+        record.compute_share, record.base_step_seconds, record.intensity, record.waiting_ratio
+    )
 
 
 def acting_mw(record: GpuRecord, at_ns: int) -> int:
@@ -120,7 +123,7 @@ class GpuPhysics:
         workload = workload_of(record)
         if workload is None:
             return self._model.idle_watts
-        return self._model.busy_watts(limit_mw / 1_000, workload)
+        return self._model.mean_watts(limit_mw / 1_000, workload)
 
     def _pieces(self, record: GpuRecord, until_ns: int) -> list[tuple[int, int, float]]:
         """Return the spans of constant mean draw since the last change: (start, end, W)."""

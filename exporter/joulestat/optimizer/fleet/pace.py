@@ -1,0 +1,41 @@
+"""Whether a run is slower than it was, and which GPU it is that the others wait for."""
+
+import math
+from collections.abc import Mapping
+
+from joulestat.domain.units import same_limit
+from joulestat.optimizer.fleet.gpu_facts import Stretch
+from joulestat.optimizer.fleet.slack import Slack
+
+SLOWER_RATIO = 0.005
+SLOWER_ERRORS = 3.0
+"""A run is slower if its steps are longer by more than 0.5 % and by more than so many standard
+errors: looked at every minute for days, two errors would be exceeded by chance all the time."""
+
+SETS_PACE_SLACK = 0.01
+"""A GPU with less slack than this, or than two standard errors, is one that others wait for."""
+
+FAILURE_KEPT_SECONDS = 6 * 3_600.0
+"""For so long it is remembered how low was too low; after that another GPU may be the slowest."""
+
+
+def is_slower(stretch: Stretch, baseline: Stretch) -> bool:
+    """Tell whether steps took longer than in the baseline, beyond error."""
+    more_seconds = stretch.step_seconds - baseline.step_seconds
+    error_seconds = math.hypot(
+        stretch.step_stderr_seconds or 0.0, baseline.step_stderr_seconds or 0.0
+    )
+    return more_seconds > max(SLOWER_RATIO * baseline.step_seconds, SLOWER_ERRORS * error_seconds)
+
+
+def pace_setters(
+    stretch: Stretch, waits: Mapping[str, Slack], common_watts: int
+) -> tuple[str, ...]:
+    """Return the GPUs below the common limit that do not wait: lowering them made the run slow."""
+    return tuple(
+        uuid
+        for uuid, slack in waits.items()
+        if slack.ratio <= max(SETS_PACE_SLACK, 2 * slack.stderr)
+        and stretch.limits_watts[uuid] < common_watts
+        and not same_limit(stretch.limits_watts[uuid], common_watts)
+    )
