@@ -18,7 +18,7 @@ from joulestat.optimizer.history.increments import (
 )
 from joulestat.optimizer.history.placement import nodes_of, present_placement, target_of
 from joulestat.optimizer.history.promql import Point
-from joulestat.optimizer.history.tracks import broken_evidence, grid_step_seconds
+from joulestat.optimizer.history.tracks import broken_evidence
 
 WINDOW_START = 100.0
 
@@ -66,10 +66,10 @@ def test_a_counter_that_appears_later_counts_whole() -> None:
     assert {300: 3, 200: 4} == steps(slices_of(node, WINDOW_START, no_raw))
 
 
-def test_a_slice_spans_the_time_since_the_node_was_seen_before() -> None:
+def test_a_slice_spans_the_time_since_the_node_was_seen_or_born() -> None:
     node = track({300: [(110, 5), (120, 8)], 200: [(120, 2)]})
 
-    assert [("node0", 300, 110, 110), ("node0", 200, 110, 120), ("node0", 300, 110, 120)] == [
+    assert [("node0", 300, 101, 110), ("node0", 200, 110, 120), ("node0", 300, 110, 120)] == [
         (item.node, item.power_limit_watts, item.start_seconds, item.end_seconds)
         for item in slices_of(node, WINDOW_START, no_raw)
     ]
@@ -243,23 +243,6 @@ def test_nodes_that_started_within_the_tolerance_count_from_the_beginning() -> N
     both = [*work("a", 100, 400), *work("b", 130, 400)]
 
     assert both == present_placement(both, 300.0)
-
-
-@pytest.mark.parametrize(
-    ("span", "n_series", "interval", "step"),
-    [
-        (86_400, 30, 15.0, 15),
-        (30 * 86_400, 30, 15.0, 60),
-        (300, 6, 1.0, 1),
-        (300, 6, None, 1),
-        (30 * 86_400, 3_750, 15.0, 7_200),
-        (3_600, 30, 600.0, 60),
-    ],
-)
-def test_the_grid_is_as_dense_as_the_scrapes_unless_that_is_too_much(
-    span: float, n_series: int, interval: float | None, step: int
-) -> None:
-    assert step == grid_step_seconds(span, n_series, interval)
 
 
 def test_steps_without_joules_are_broken_evidence() -> None:

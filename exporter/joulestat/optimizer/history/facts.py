@@ -1,6 +1,7 @@
 """What is known of one run, whatever it was read from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from joulestat.domain.plan import Window
 from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
@@ -40,6 +41,9 @@ class Slice:
 class Limits:
     """Power limits common to a run's devices, whole W; None where unknown or not common.
 
+    Where the devices of some nodes have a higher reference limit than others, every figure here
+    and in the slices is on the scale of the highest: 0.7 of 400 W and 0.7 of 300 W are both 280 W.
+
     Attributes:
         reference_watts: What was enforced while no lease held a limit, as a rule the default.
         unequal_reference: The devices have different ones, so no single one exists.
@@ -49,6 +53,7 @@ class Limits:
         foreign: Devices that stand at another limit than their lease's.
         min_watts: The lowest that all devices accept.
         max_watts: The highest that all devices accept.
+        reference_by_gpu: Each device's own reference limit, by UUID, where it is known.
     """
 
     reference_watts: int | None = None
@@ -58,6 +63,7 @@ class Limits:
     foreign: tuple[str, ...] = ()
     min_watts: float | None = None
     max_watts: float | None = None
+    reference_by_gpu: Mapping[str, int] = field(default_factory=dict)
 
 
 UNKNOWN_LIMITS = Limits()

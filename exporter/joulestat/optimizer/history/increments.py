@@ -8,13 +8,16 @@ from one scrape, so each difference of joules, seconds and steps covers the very
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from joulestat.optimizer.history.answers import Point
 from joulestat.optimizer.history.facts import Slice
-from joulestat.optimizer.history.promql import Point
 
 STEPS = "joulestat_run_steps_total"
 STEP_SECONDS = "joulestat_run_step_seconds_total"
 ENERGY_JOULES = "joulestat_run_energy_joules_total"
-COUNTERS = (STEPS, STEP_SECONDS, ENERGY_JOULES)
+SAMPLES = "joulestat_run_samples_total"
+TOKENS = "joulestat_run_tokens_total"
+ALWAYS_SHOWN = (STEPS, STEP_SECONDS, ENERGY_JOULES)
+COUNTERS = (*ALWAYS_SHOWN, SAMPLES, TOKENS)
 
 CounterKey = tuple[str, int]
 """Metric name and power limit in whole W: one counter of a node."""
@@ -25,13 +28,14 @@ ReadRaw = Callable[[float, float], Mapping[CounterKey, Sequence[Point]]]
 
 @dataclass(slots=True)
 class NodeTrack:
-    """One node's counters as read on a grid of times.
+    """One node's counters as looked at from time to time.
 
     Attributes:
         node: Which node.
-        values: By Unix time, then by counter.
-        births: When the run began on this node, by Unix time of looking. It changes where the
-            exporter forgot the run and began anew.
+        values: By Unix time, then by counter. What stands as it stood at the look before may be
+            left out.
+        births: When the run began on this node, by Unix time of looking, all looks. It changes
+            where the exporter forgot the run and began anew.
     """
 
     node: str
@@ -59,7 +63,7 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
     sample, so that what they had before the reset is not lost and none passes unnoticed.
 
     Args:
-        track: Values on the grid.
+        track: What was seen.
         window_start_seconds: Unix time at which the window begins.
         read_raw: Reads stored samples at a reset.
     """
@@ -69,23 +73,34 @@ def slices_of(track: NodeTrack, window_start_seconds: float, read_raw: ReadRaw) 
     birth: float | None = None
     seen_seconds: float | None = None
     for at_seconds in sorted(track.values.keys() | track.births.keys()):
-        values = _shown(track.values.get(at_seconds, {}), gone)
+        values = track.values.get(at_seconds, {})
+        if gone:
+            values = _shown(values, gone)
         new_birth = track.births.get(at_seconds, birth)
+        from_seconds = at_seconds if seen_seconds is None else seen_seconds
         if seen_seconds is None:
             born_inside = new_birth is not None and new_birth >= window_start_seconds
             grown = dict(values) if born_inside else {}
-        elif _was_reset(known, values, birth, new_birth):
+            if new_birth is not None and born_inside:
+                from_seconds = min(new_birth, at_seconds)
+        elif was_reset(known, values, birth, new_birth):
             samples = read_raw(seen_seconds, at_seconds)
             grown = _grown_raw(known, samples)
             values = {key: points[-1][1] for key, points in samples.items() if points}
-            if new_birth != birth:
+            if new_birth is not None and new_birth != birth:
                 # What is not shown yet will begin at 0, too.
+                ended = {key for key in values if samples[key][-1][0] < new_birth}
                 gone.update((key, value) for key, value in known.items() if key not in values)
+                gone.update((key, values.pop(key)) for key in ended)
                 known.clear()
         else:
-            grown = {key: value - known.get(key, 0.0) for key, value in values.items()}
-        from_seconds = at_seconds if seen_seconds is None else seen_seconds
-        slices.extend(_as_slices(track.node, from_seconds, at_seconds, grown))
+            grown = {
+                key: value - known.get(key, 0.0)
+                for key, value in values.items()
+                if value != known.get(key, 0.0)
+            }
+        if grown:
+            slices.extend(_as_slices(track.node, from_seconds, at_seconds, grown))
         known.update(values)
         birth, seen_seconds = new_birth, at_seconds
     return slices
@@ -105,12 +120,20 @@ def _shown(
     return shown
 
 
-def _was_reset(
+def was_reset(
     known: Mapping[CounterKey, float],
     values: Mapping[CounterKey, float],
     birth: float | None,
     new_birth: float | None,
 ) -> bool:
+    """Tell whether a node's counters began anew between two looks.
+
+    Args:
+        known: What they stood at.
+        values: Those that stand at something else now.
+        birth: When the run had begun there, as it was shown at the first look.
+        new_birth: The same at the second look.
+    """
     if birth is not None and new_birth != birth:
         return True
     return any(value < known.get(key, 0.0) for key, value in values.items())
@@ -135,6 +158,7 @@ def _as_slices(
     node: str, start: float, end: float, grown: Mapping[CounterKey, float]
 ) -> Iterable[Slice]:
     for limit in sorted({limit for _, limit in grown}):
-        steps, seconds, joules = (grown.get((metric, limit), 0.0) for metric in COUNTERS)
+        steps, seconds, joules = (grown.get((metric, limit), 0.0) for metric in ALWAYS_SHOWN)
         if steps or seconds or joules:
-            yield Slice(node, limit, start, end, steps, joules, seconds)
+            samples, tokens = (grown.get((metric, limit), 0.0) for metric in (SAMPLES, TOKENS))
+            yield Slice(node, limit, start, end, steps, joules, seconds, samples, tokens)

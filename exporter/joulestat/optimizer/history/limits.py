@@ -1,104 +1,178 @@
-"""The power limits of a run's devices: before any lease, now, and how far they may go."""
+"""The power limits of runs' devices: before any lease, now, and how far they may go."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from joulestat.domain.units import same_limit
-from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits
+from joulestat.domain.units import LIMIT_TOLERANCE_WATTS, same_limit
+from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits, Slice
 from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.selector import one_of, selector
+from joulestat.optimizer.history.selector import any_of, selector
 
 ENFORCED = "joulestat_gpu_power_limit_enforced_watts"
 TARGET = "joulestat_gpu_power_limit_target_watts"
 DEFAULT = "joulestat_gpu_power_limit_default_watts"
 MIN = "joulestat_gpu_power_limit_min_watts"
 MAX = "joulestat_gpu_power_limit_max_watts"
+GPU_INFO = "joulestat_gpu_info"
+SHOWN = (ENFORCED, TARGET, DEFAULT, MIN, MAX, GPU_INFO)
 
-MIXED_SHARE = 0.5
-"""Unequal limits in more than this share of the looks are the set-up, not a passing moment."""
+MOST_FREQUENT_LOOKS = 1_000
+LONGEST_STEP_SECONDS = 300.0
+SHORTEST_STEP_SECONDS = 5.0
+"""A thousand looks for limits without a lease, and one every five minutes at least."""
 
 
-def read_limits(
-    client: PrometheusClient,
-    gpu_uuids: Sequence[str],
-    start_seconds: float,
-    end_seconds: float,
-    step_seconds: float,
-) -> Limits:
-    """Read the limits of these devices.
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What is known of some devices, by UUID.
+
+    Attributes:
+        watts: The limits of each kind now, by metric.
+        models: What the vendor calls them.
+        unleased: How often each limit was seen, whole W, while no lease held it.
+    """
+
+    watts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    unleased: Mapping[str, Counter[int]] = field(default_factory=dict)
+
+    def model(self, uuids: Sequence[str]) -> str:
+        """Return what these devices are called; empty where unknown or not all alike."""
+        names = {self.models.get(uuid, "") for uuid in uuids}
+        return names.pop() if len(names) == 1 else ""
+
+    def reference(self, uuid: str) -> int | None:
+        """Return what was enforced most often without a lease, else the default; None if unknown.
+
+        Of limits that were seen equally often the higher one is the safer reference.
+        """
+        seen = self.unleased.get(uuid)
+        if seen:
+            return max(seen, key=lambda watts: (seen[watts], watts))
+        default = self.watts.get(DEFAULT, {}).get(uuid)
+        return None if default is None else round(default)
+
+
+def read_devices(
+    client: PrometheusClient, uuids: Sequence[str], start_seconds: float, end_seconds: float
+) -> Devices:
+    """Read what is known of these devices: two queries, whose answers are short however long.
 
     Args:
         client: Where to ask.
-        gpu_uuids: The run's devices.
+        uuids: The devices.
         start_seconds: Unix time from which the reference limit is looked for.
         end_seconds: Unix time until which it is, and at which "now" is.
-        step_seconds: How densely.
 
     Raises:
         HistoryError: As for any query.
     """
-    if not gpu_uuids:
+    if not uuids:
+        return Devices()
+    devices = any_of("gpu_uuid", uuids)
+    watts: dict[str, dict[str, float]] = {}
+    models: dict[str, str] = {}
+    for sample in client.query(selector(SHOWN, devices), end_seconds):
+        metric, uuid = sample.labels["__name__"], sample.labels["gpu_uuid"]
+        if metric == GPU_INFO:
+            models[uuid] = sample.labels.get("model", "")
+        else:
+            watts.setdefault(metric, {})[uuid] = sample.value
+    span = max(1, math.ceil(end_seconds - start_seconds))
+    step = min(max(span / MOST_FREQUENT_LOOKS, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
+    unleased = (
+        f"max by(gpu_uuid) ({selector(ENFORCED, devices)}) "
+        f"unless on(gpu_uuid) {selector(TARGET, devices)}"
+    )
+    # Counted in the server: a series for each limit and device, not one point for each look.
+    counted = (
+        f'count_over_time(count_values by(gpu_uuid) ("limit_watts", {unleased})'
+        f"[{span}s:{math.ceil(step)}s])"
+    )
+    seen: dict[str, Counter[int]] = {}
+    for sample in client.query(counted, end_seconds):
+        limit_watts = round(float(sample.labels["limit_watts"]))
+        seen.setdefault(sample.labels["gpu_uuid"], Counter())[limit_watts] += round(sample.value)
+    return Devices(watts, models, seen)
+
+
+def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) -> Limits:
+    """Return the limits that these devices, all those of a run, have in common.
+
+    Where the reference limits of nodes differ, all figures are on the scale of the GPU with the
+    highest: each device's watts times the highest reference over its own.
+
+    Args:
+        devices: What is known of them.
+        uuids: Which.
+        nodes: On which node each is; one that is not in it is on a node with all others such.
+    """
+    if not uuids:
         return UNKNOWN_LIMITS
-    devices = one_of("gpu_uuid", gpu_uuids)
+    references = {uuid: devices.reference(uuid) for uuid in uuids}
+    known = {uuid: watts for uuid, watts in references.items() if watts}
+    by_node: dict[str, set[int]] = {}
+    for uuid, watts in known.items():
+        by_node.setdefault(nodes.get(uuid, ""), set()).add(watts)
+    unequal = any(max(watts) - min(watts) > LIMIT_TOLERANCE_WATTS for watts in by_node.values())
+    complete = len(known) == len(references)
+    highest = max(known.values()) if complete and not unequal else None
+    scale = {uuid: 1.0 if highest is None else highest / known[uuid] for uuid in uuids}
 
     def now(metric: str) -> dict[str, float]:
-        samples = client.query(selector(metric, devices), end_seconds)
-        return {sample.labels.get("gpu_uuid", ""): sample.value for sample in samples}
+        shown = devices.watts.get(metric, {})
+        return {uuid: scale[uuid] * shown[uuid] for uuid in uuids if uuid in shown}
 
-    enforced, targets, lowest, highest = now(ENFORCED), now(TARGET), now(MIN), now(MAX)
-    seen = _unleased_limits(
-        client,
-        f"{selector(ENFORCED, devices)} unless on(gpu_uuid) {selector(TARGET, devices)}",
-        (start_seconds, end_seconds, step_seconds),
-    )
-    reference, unequal = _most_frequent(seen)
-    if reference is None:
-        reference, unequal = _common(now(DEFAULT))
-    current, _ = _common(enforced)
-    complete = set(gpu_uuids)
+    enforced, targets = devices.watts.get(ENFORCED, {}), devices.watts.get(TARGET, {})
+    at_target = {
+        uuid: same_limit(targets[uuid], enforced[uuid])
+        for uuid in uuids
+        if uuid in targets and uuid in enforced
+    }
+    everyone = set(uuids)
+    lowest, most = now(MIN), now(MAX)
     return Limits(
-        reference_watts=reference,
+        reference_watts=highest,
         unequal_reference=unequal,
-        current_watts=current if complete <= enforced.keys() else None,
-        leased=all(
-            uuid in targets and uuid in enforced and same_limit(targets[uuid], enforced[uuid])
-            for uuid in gpu_uuids
-        ),
-        min_watts=max(lowest.values()) if complete <= lowest.keys() else None,
-        max_watts=min(highest.values()) if complete <= highest.keys() else None,
+        current_watts=_common(now(ENFORCED).values()) if everyone <= enforced.keys() else None,
+        leased=len(at_target) == len(everyone) and all(at_target.values()),
+        foreign=tuple(sorted(uuid for uuid, is_there in at_target.items() if not is_there)),
+        min_watts=max(lowest.values()) if everyone <= lowest.keys() else None,
+        max_watts=min(most.values()) if everyone <= most.keys() else None,
+        reference_by_gpu=known,
     )
 
 
-def _unleased_limits(
-    client: PrometheusClient, expression: str, grid: tuple[float, float, float]
-) -> dict[float, Counter[int]]:
-    """Return how many devices stood at which limit, by Unix time.
+def _common(limits: Iterable[float]) -> int | None:
+    """Return the limit at which all stand; None where one is more than rounding away."""
+    values = sorted(limits)
+    if values and same_limit(values[0], values[-1]):
+        return round(values[len(values) // 2])
+    return None
 
-    ``count_values`` keeps the answer small: a few series, however many devices there are.
+
+def on_one_scale(slices: Sequence[Slice], references: Mapping[str, int]) -> list[Slice]:
+    """Return slices whose limits are on the scale of the highest reference limit of the nodes.
+
+    Half a watt of rounding grows with the scale, so a limit that comes out within it of one that
+    the nodes of the highest reference had is taken for that one.
+
+    Args:
+        slices: With limits as each node's exporter told them.
+        references: Each node's reference limit, whole W; those of fewer nodes change nothing.
     """
-    seen: dict[float, Counter[int]] = {}
-    for series in client.query_range(f'count_values("limit_watts", {expression})', *grid):
-        limit_watts = round(float(series.labels["limit_watts"]))
-        for at_seconds, n_devices in series.points:
-            seen.setdefault(at_seconds, Counter())[limit_watts] += round(n_devices)
-    return seen
-
-
-def _most_frequent(seen: dict[float, Counter[int]]) -> tuple[int | None, bool]:
-    """Return the most frequent limit, and whether the devices mostly differed."""
-    total: Counter[int] = Counter()
-    for counts in seen.values():
-        total.update(counts)
-    if not total:
-        return None, False
-    if sum(len(counts) > 1 for counts in seen.values()) > MIXED_SHARE * len(seen):
-        return None, True
-    # Of limits that were seen equally often the higher one is the safer reference.
-    return max(total, key=lambda watts: (total[watts], watts)), False
-
-
-def _common(limits: dict[str, float]) -> tuple[int | None, bool]:
-    values = {round(watts) for watts in limits.values()}
-    if len(values) == 1:
-        return values.pop(), False
-    return None, len(values) > 1
+    nodes = {item.node for item in slices}
+    if nodes - references.keys() or len({references[node] for node in nodes}) < 2:
+        return list(slices)
+    highest = max(references[node] for node in nodes)
+    exact = {item.power_limit_watts for item in slices if references[item.node] == highest}
+    scaled: list[Slice] = []
+    for item in slices:
+        scale = highest / references[item.node]
+        watts = item.power_limit_watts * scale
+        near = min(exact, key=lambda known: abs(known - watts), default=0)
+        limit = near if abs(near - watts) <= (1 + scale) / 2 else round(watts)
+        scaled.append(replace(item, power_limit_watts=limit))
+    return scaled

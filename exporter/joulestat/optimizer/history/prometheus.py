@@ -1,39 +1,25 @@
-"""Reads back from Prometheus what a run did under which power limit.
+"""Reads back from Prometheus what runs did under which power limit.
 
 Prometheus is the only memory: every call reads everything anew and remembers nothing, so a
 decision can be repeated later by anyone, and killing the optimizer loses nothing.
 """
 
-import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
-from joulestat.domain.plan import Window
-from joulestat.optimizer.history.facts import RunHistory, Slice
-from joulestat.optimizer.history.increments import slices_of
-from joulestat.optimizer.history.limits import read_limits
-from joulestat.optimizer.history.placement import present_placement
+from joulestat.domain.errors import HistoryError, HistoryUnreachable
+from joulestat.optimizer.history.about import AboutReader
+from joulestat.optimizer.history.batch import LONGEST_HISTORY_SECONDS, BatchReader
+from joulestat.optimizer.history.facts import RunHistory, Unread
 from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.pulse import Pulse, is_fresh, read_pulse
-from joulestat.optimizer.history.selector import Matcher, equals, selector
-from joulestat.optimizer.history.tracks import (
-    LOOKBACK_SECONDS,
-    RUN_START,
-    Grid,
-    TrackReader,
-    Tracks,
-    broken_evidence,
-    grid_step_seconds,
-)
+from joulestat.optimizer.history.selector import Matcher, selector
+from joulestat.optimizer.history.tracks import RUN_START
 
-RUN_LAST_PUSH = "joulestat_run_last_push_timestamp_seconds"
-
-LONGEST_HISTORY_SECONDS = 30 * 86_400.0
-"""How far back a run's start is looked for unless told otherwise."""
+BATCH = 32
+"""As many runs are asked for in one query."""
 
 
 class PrometheusHistory:
-    """Reads runs from one Prometheus. Not for several threads at once."""
+    """Reads runs from one Prometheus: a ``History``. Not for several threads at once."""
 
     def __init__(self, client: PrometheusClient, matchers: Sequence[Matcher] = ()) -> None:
         """Read with this client, only series that also meet the matchers."""
@@ -69,68 +55,47 @@ class PrometheusHistory:
         Raises:
             HistoryError: Prometheus gave no answer, or one that cannot be trusted.
         """
-        matchers = (equals("run", run), *self._matchers)
-        span = window_seconds or LONGEST_HISTORY_SECONDS
-        # The earliest: an exporter that lost its state gives a run a new beginning.
-        births = self._over_time("min_over_time", RUN_START, matchers, span, at_seconds)
-        if not births:
-            return RunHistory(run)
-        pulse = read_pulse(self._client, matchers, at_seconds, min(births))
-        end = at_seconds
-        if not pulse.age_seconds:
-            # Over long ago: a fine grid over the time since would find nothing.
-            pushes = self._over_time("max_over_time", RUN_LAST_PUSH, matchers, span, at_seconds)
-            end = min(at_seconds, max(pushes, default=at_seconds) + LOOKBACK_SECONDS)
-        # From before its birth, so that its counters' first values count whole.
-        start = math.floor(max(at_seconds - span, min(*births, end - LOOKBACK_SECONDS) - 1.0))
-        reader = TrackReader(self._client, matchers)
-        step = grid_step_seconds(end - start, reader.n_series(end), pulse.interval_seconds)
-        return self._read_grid(run, reader, Grid(start, end, step), pulse)
+        return self._reader(at_seconds, window_seconds).read([run])[run]
 
-    def _read_grid(self, run: str, reader: TrackReader, grid: Grid, pulse: Pulse) -> RunHistory:
-        tracks = reader.read(grid)
-        slices = _slices(tracks, reader, grid)
-        times = [at_seconds for track in tracks.by_node.values() for at_seconds in track.values]
-        last_start = max((item.start_seconds for item in slices if item.steps), default=None)
-        held = reader.devices(grid.end_seconds)
-        uuids = held or (() if last_start is None else reader.devices(last_start))
-        age = pulse.oldest_node_seconds(tracks.nodes, {item.node for item in slices})
-        fresh = is_fresh(age, pulse.interval_seconds)
-        return RunHistory(
-            run=run,
-            slices=tuple(slices),
-            window=Window(min(times), max(times)) if times else None,
-            gpu_uuids=uuids,
-            limits=read_limits(
-                self._client, uuids, grid.start_seconds, grid.end_seconds, grid.step_seconds
-            ),
-            live=fresh and bool(held) and not pulse.ended,
-            fresh=fresh,
-            ended=pulse.ended,
-            sample_age_seconds=age,
-            shared_with=tuple(
-                name for name in reader.holders(uuids, grid.end_seconds) if name != run
-            ),
-            problems=tuple(broken_evidence(tracks.by_node, grid.step_seconds)),
-        )
+    def read_all(
+        self, runs: Sequence[str], at_seconds: float, window_seconds: float | None = None
+    ) -> Iterator[RunHistory | Unread]:
+        """Yield the history of each run, in the order given, 32 read at a time.
 
-    def _over_time(
-        self,
-        function: str,
-        metric: str,
-        matchers: Sequence[Matcher],
-        span: float,
-        at_seconds: float,
-    ) -> list[float]:
-        expression = f"{function}({selector(metric, *matchers)}[{math.ceil(span)}s])"
-        return [sample.value for sample in self._client.query(expression, at_seconds)]
+        Where some cannot be read together, each is read alone, so that one run's failure is no
+        other's. Where nothing answers at all, none is tried again.
+        """
+        reader = self._reader(at_seconds, window_seconds)
+        for first in range(0, len(runs), BATCH):
+            batch = list(dict.fromkeys(runs[first : first + BATCH]))
+            try:
+                histories = reader.read(batch)
+            except HistoryUnreachable as error:
+                yield from (Unread(run, str(error)) for run in batch)
+            except HistoryError:
+                yield from (_read_alone(reader, run) for run in batch)
+            else:
+                # Let go one by one: the caller may hold on to none of them.
+                yield from (histories.pop(run) for run in batch)
+
+    def earlier_runs(self, history: RunHistory, at_seconds: float) -> list[str]:
+        """Return other runs of the same job label on the same GPU model, the latest first.
+
+        At most 10, of the last 30 days. Empty where the run has no job label, or its GPUs' model
+        is not known.
+
+        Raises:
+            HistoryError: As for any query.
+        """
+        about = AboutReader(self._client, self._matchers)
+        return about.alike(history, at_seconds, LONGEST_HISTORY_SECONDS)
+
+    def _reader(self, at_seconds: float, window_seconds: float | None) -> BatchReader:
+        return BatchReader(self._client, self._matchers, at_seconds, window_seconds)
 
 
-def _slices(tracks: Tracks, reader: TrackReader, grid: Grid) -> list[Slice]:
-    """Return what all nodes did, in time order, as long as they are the run's present ones."""
-    slices: list[Slice] = []
-    for node, track in tracks.by_node.items():
-        targets = [target for target, name in tracks.nodes.items() if name == node]
-        slices += slices_of(track, grid.start_seconds, partial(reader.read_raw, targets))
-    slices.sort(key=lambda item: item.end_seconds)
-    return present_placement(slices, max(LOOKBACK_SECONDS, 2 * grid.step_seconds))
+def _read_alone(reader: BatchReader, run: str) -> RunHistory | Unread:
+    try:
+        return reader.read([run])[run]
+    except HistoryError as error:
+        return Unread(run, str(error))

@@ -17,7 +17,7 @@ _RE2_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One label condition. Made by ``equals``, ``one_of`` and ``whole_number``."""
+    """One label condition. Made by the functions below."""
 
     label: str
     operator: str
@@ -43,6 +43,11 @@ def equals(label: str, value: str) -> Matcher:
 def one_of(label: str, values: Iterable[str]) -> Matcher:
     """Return a matcher for any of these literal values (RE2 anchors a pattern at both ends)."""
     return Matcher(label, "=~", "|".join(_RE2_SPECIAL.sub(r"\\\1", value) for value in values))
+
+
+def any_of(label: str, values: Sequence[str]) -> Matcher:
+    """Return ``equals`` for one value, which servers find faster, and ``one_of`` for several."""
+    return equals(label, values[0]) if len(values) == 1 else one_of(label, values)
 
 
 def whole_number(label: str) -> Matcher:

@@ -1,17 +1,30 @@
-"""Reads a run's counters from Prometheus, node by node, as stored values on a grid of times."""
+"""Reads runs' counters from Prometheus, as stored values at the times of a grid."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from joulestat.domain.run import Phase
-from joulestat.optimizer.history.increments import COUNTERS, STEPS, CounterKey, NodeTrack
-from joulestat.optimizer.history.placement import Target, nodes_of, target_of
-from joulestat.optimizer.history.promql import Labels, Point, PrometheusClient
-from joulestat.optimizer.history.selector import Matcher, equals, one_of, selector, whole_number
+from joulestat.optimizer.history.answers import Labels, Point
+from joulestat.optimizer.history.increments import (
+    ALWAYS_SHOWN,
+    COUNTERS,
+    STEPS,
+    CounterKey,
+    NodeTrack,
+)
+from joulestat.optimizer.history.looks import Grid
+from joulestat.optimizer.history.placement import Target, target_of
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import (
+    Matcher,
+    any_of,
+    equals,
+    selector,
+    whole_number,
+)
 
 RUN_START = "joulestat_run_start_timestamp_seconds"
-RUN_GPU = "joulestat_run_gpu"
 
 LOOKBACK_SECONDS = 300.0
 """Prometheus repeats a series' last value for this long, unless it was marked stale."""
@@ -20,87 +33,67 @@ RETENTION_SECONDS = 900.0
 RAW_AT_MOST_SECONDS = 3_600.0
 """Raw samples are read over an hour at most: more can take a production server down."""
 
-GRID_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600)
-MAX_POINTS_IN_ALL = 2_000_000
-MAX_POINTS_PER_SERIES = 50_000
-LIKELY_SERIES = 30
-"""Ten limits of one node: the least to reckon with before it is known."""
 
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Times to look at: start, start + step, ... and end. Unix seconds."""
-
-    start_seconds: float
-    end_seconds: float
-    step_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tracks:
-    """All nodes of a run.
+@dataclass(slots=True)
+class TargetTrack:
+    """What one target showed of a run.
 
     Attributes:
-        by_node: Counters by name of the node.
-        nodes: Which node a target shows.
+        series: Points by counter and Unix time, those at which a value is new.
+        births: When the run began, by Unix time of looking, all looks.
     """
 
-    by_node: Mapping[str, NodeTrack]
-    nodes: Mapping[Target, str]
+    series: dict[CounterKey, dict[float, float]] = field(default_factory=dict)
+    births: dict[float, float] = field(default_factory=dict)
+
+
+RunTracks = dict[Target, TargetTrack]
+"""What all targets showed of one run."""
 
 
 class TrackReader:
-    """Reads one run's counters. ``matchers`` select the run."""
+    """Reads the counters of a few runs at once. ``matchers`` are further conditions."""
 
     def __init__(self, client: PrometheusClient, matchers: Sequence[Matcher]) -> None:
         self._client = client
         self._matchers = tuple(matchers)
-        self._conditions = (
-            *matchers,
-            equals("phase", Phase.TRAIN.value),
-            # Leaves out "transition" and "mixed": there no one limit was in force.
-            whole_number("power_limit_watts"),
-        )
 
-    def n_series(self, at_seconds: float) -> int:
-        """Return how many counters the run shows at this moment."""
-        return len(self._client.query(selector(COUNTERS, *self._conditions), at_seconds))
+    def n_series(self, runs: Sequence[str], at_seconds: float) -> dict[str, int]:
+        """Return how many counters each run shows at this moment."""
+        counted = f"count by(run) ({selector(COUNTERS, *self._conditions(runs))})"
+        return {
+            sample.labels.get("run", ""): round(sample.value)
+            for sample in self._client.query(counted, at_seconds)
+        }
 
-    def read(self, grid: Grid) -> Tracks:
-        """Read counters and starts on the grid, closed by the values at its very end.
+    def add(self, tracks: Mapping[str, RunTracks], grid: Grid, n_series: int) -> None:
+        """Look at the counters and starts of all these runs at the times of a grid.
+
+        Args:
+            tracks: What is known of each run so far; what is seen is added.
+            grid: When to look.
+            n_series: How many counters the runs have together, about.
 
         Raises:
             HistoryError: As for any query.
         """
-        found: list[tuple[Labels, Sequence[Point]]] = []
-        for expression in (
-            selector(COUNTERS, *self._conditions),
-            selector(RUN_START, *self._matchers),
-        ):
-            series = self._client.query_range(
-                expression, grid.start_seconds, grid.end_seconds, grid.step_seconds
-            )
-            found += [(item.labels, item.points) for item in series]
-            closing = self._client.query(expression, grid.end_seconds)
-            at_seconds = round(grid.end_seconds, 3)
-            found += [(item.labels, ((at_seconds, item.value),)) for item in closing]
-        nodes = self._nodes({target_of(labels) for labels, _ in found}, grid)
-        tracks: dict[str, NodeTrack] = {}
-        for labels, points in found:
-            node = nodes[target_of(labels)]
-            track = tracks.setdefault(node, NodeTrack(node))
-            if labels.get("__name__") == RUN_START:
-                track.note_births(points)
-            else:
-                track.note(_key(labels), points)
-        return Tracks(tracks, nodes)
+        runs = list(tracks)
+        shown = _stored(selector(RUN_START, any_of("run", runs), *self._matchers))
+        span = (grid.start_seconds, grid.end_seconds, grid.step_seconds)
+        for series in self._client.query_range(shown, *span):
+            _of(tracks, series.labels).births.update(series.points)
+        shown = _stored(selector(COUNTERS, *self._conditions(runs)))
+        for series in self._client.query_changes(shown, *span, n_series):
+            known = _of(tracks, series.labels).series
+            known.setdefault(_key(series.labels), {}).update(series.points)
 
     def read_raw(
-        self, targets: Sequence[Target], after: float, until: float
+        self, run: str, targets: Sequence[Target], after: float, until: float
     ) -> dict[CounterKey, list[Point]]:
         """Return the stored samples of a node, whichever targets show them, merged by time.
 
         Args:
+            run: Which run.
             targets: The targets that show the node.
             after: Unix time; samples at it are left out.
             until: Unix time; samples at it are in.
@@ -112,53 +105,68 @@ class TrackReader:
         samples: dict[CounterKey, list[Point]] = {}
         for target in targets:
             exact = [equals(name, value) for name, value in sorted(target)]
-            shown = selector(COUNTERS, *self._conditions, *exact)
+            shown = selector(COUNTERS, *self._conditions([run]), *exact)
             for series in self._client.query_raw(f"{shown}[{span}s]", until):
                 inside = [point for point in series.points if after < point[0] <= until]
                 samples.setdefault(_key(series.labels), []).extend(inside)
         return {key: sorted(points) for key, points in samples.items()}
 
-    def devices(self, at_seconds: float) -> tuple[str, ...]:
-        """Return the UUIDs of the devices that the run holds at this moment, in order."""
-        samples = self._client.query(selector(RUN_GPU, *self._matchers), at_seconds)
-        return tuple(sorted({sample.labels["gpu_uuid"] for sample in samples}))
-
-    def holders(self, gpu_uuids: Sequence[str], at_seconds: float) -> list[str]:
-        """Return the runs that hold any of these devices at this moment, in order of name."""
-        if not gpu_uuids:
-            return []
-        held = self._client.query(selector(RUN_GPU, one_of("gpu_uuid", gpu_uuids)), at_seconds)
-        return sorted({sample.labels["run"] for sample in held})
-
-    def _nodes(self, targets: set[Target], grid: Grid) -> dict[Target, str]:
-        claims: dict[Target, set[str]] = {}
-        if len(targets) > 1:
-            span = math.ceil(grid.end_seconds - grid.start_seconds)
-            shown = f"last_over_time({selector(RUN_GPU, *self._matchers)}[{span}s])"
-            for sample in self._client.query(shown, grid.end_seconds):
-                claims.setdefault(target_of(sample.labels), set()).add(sample.labels["gpu_uuid"])
-        return nodes_of(targets, claims)
+    def _conditions(self, runs: Sequence[str]) -> Iterator[Matcher]:
+        yield any_of("run", runs)
+        yield from self._matchers
+        yield equals("phase", Phase.TRAIN.value)
+        # Leaves out "transition" and "mixed": there no one limit was in force.
+        yield whole_number("power_limit_watts")
 
 
-def grid_step_seconds(span_seconds: float, n_series: int, interval_seconds: float | None) -> float:
-    """Return how densely to look: as densely as it is scraped, unless that is too much to carry.
+def node_track(node: str, targets: Sequence[TargetTrack]) -> NodeTrack:
+    """Return what was seen of a node through all targets that show it.
 
-    30 series over a day scraped every 15 s: 15 s. Over 30 days: 60 s.
+    Where two scrapers saw it, the later look is the larger. Each counts for as long as it sees
+    the run, with what it saw last.
     """
-    points = min(MAX_POINTS_PER_SERIES, MAX_POINTS_IN_ALL / max(n_series, LIKELY_SERIES))
-    finest = max(span_seconds / points, min(interval_seconds or 1.0, LOOKBACK_SECONDS / 5))
-    return float(next((step for step in GRID_SECONDS if step >= finest), GRID_SECONDS[-1]))
+    track = NodeTrack(node)
+    for target in targets:
+        track.note_births(target.births.items())
+        for key, points in target.series.items():
+            seen = points.items()
+            track.note(key, seen if len(targets) == 1 else _filled(target.births, dict(seen)))
+    return track
+
+
+def _filled(births: Mapping[float, float], points: Mapping[float, float]) -> list[Point]:
+    """Return a value for every look from the first one on, until the run is begun anew."""
+    filled: list[Point] = []
+    value: float | None = None
+    before: float | None = None
+    for at_seconds in sorted(births.keys() | points.keys()):
+        birth = births.get(at_seconds, before)
+        if birth != before:
+            value = None
+        value = points.get(at_seconds, value)
+        if value is not None:
+            filled.append((at_seconds, value))
+        before = birth
+    return filled
 
 
 def broken_evidence(tracks: Mapping[str, NodeTrack], step_seconds: float) -> list[str]:
-    """Name what makes sums over nodes wrong: a missing counter, a node that went dark."""
+    """Name what makes sums over nodes wrong: a missing counter, a node that went dark.
+
+    Args:
+        tracks: By name of the node.
+        step_seconds: Between the last looks.
+    """
     problems = []
-    last_seen = {node: max(track.values, default=0.0) for node, track in tracks.items()}
+    last_seen = {
+        node: max(track.values.keys() | track.births.keys(), default=0.0)
+        for node, track in tracks.items()
+    }
     newest = max(last_seen.values(), default=0.0)
     patience = max(LOOKBACK_SECONDS, 2 * step_seconds)
     for node, track in tracks.items():
         seen = {metric for values in track.values.values() for metric, _ in values}
-        missing = sorted(set(COUNTERS) - seen)
+        missing = sorted(set(ALWAYS_SHOWN) - seen)
         if STEPS in seen and missing:
             problems.append(f"{node} shows steps of the run, but no {' and no '.join(missing)}")
         dark_seconds = newest - last_seen[node]
@@ -167,6 +175,18 @@ def broken_evidence(tracks: Mapping[str, NodeTrack], step_seconds: float) -> lis
                 f"{node} has not been scraped for {dark_seconds:.0f} s although the run goes on"
             )
     return problems
+
+
+def _stored(shown: str) -> str:
+    """Ask for the last sample of five minutes and no older one.
+
+    Of a plain selector VictoriaMetrics shows what is as old as the step.
+    """
+    return f"last_over_time({shown}[{LOOKBACK_SECONDS:.0f}s])"
+
+
+def _of(tracks: Mapping[str, RunTracks], labels: Labels) -> TargetTrack:
+    return tracks[labels["run"]].setdefault(target_of(labels), TargetTrack())
 
 
 def _key(labels: Labels) -> CounterKey:
