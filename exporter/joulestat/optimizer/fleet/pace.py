@@ -29,13 +29,33 @@ def is_slower(stretch: Stretch, baseline: Stretch) -> bool:
 
 
 def pace_setters(
-    stretch: Stretch, waits: Mapping[str, Slack], common_watts: int
+    stretch: Stretch, before: Stretch | None, waits: Mapping[str, Slack], common_watts: int
 ) -> tuple[str, ...]:
-    """Return the GPUs below the common limit that do not wait: lowering them made the run slow."""
+    """Return the GPUs whose limit made the run slow.
+
+    Those below the common limit that do not wait; where all seem to, those that were lowered last:
+    what they seem to wait for is then an error in what they are taken to draw when busy.
+
+    Args:
+        stretch: In which steps were longer.
+        before: The stretch before it, None if there was none.
+        waits: Each GPU's slack in it; empty where that is not known.
+        common_watts: The run's common limit.
+    """
+    lowered = [
+        uuid
+        for uuid, watts in stretch.limits_watts.items()
+        if watts < common_watts and not same_limit(watts, common_watts)
+    ]
+    setters = tuple(
+        uuid
+        for uuid in lowered
+        if uuid in waits and waits[uuid].ratio <= max(SETS_PACE_SLACK, 2 * waits[uuid].stderr)
+    )
+    if setters or before is None:
+        return setters
     return tuple(
         uuid
-        for uuid, slack in waits.items()
-        if slack.ratio <= max(SETS_PACE_SLACK, 2 * slack.stderr)
-        and stretch.limits_watts[uuid] < common_watts
-        and not same_limit(stretch.limits_watts[uuid], common_watts)
+        for uuid in lowered
+        if stretch.limits_watts[uuid] < before.limits_watts.get(uuid, common_watts)
     )

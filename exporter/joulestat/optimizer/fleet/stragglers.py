@@ -13,13 +13,20 @@ from joulestat.domain.units import same_limit
 from joulestat.optimizer.fleet.fitted import curve_at
 from joulestat.optimizer.fleet.gpu_facts import GpuEvidence, GpuLimits, Stretch
 from joulestat.optimizer.fleet.pace import FAILURE_KEPT_SECONDS, is_slower, pace_setters
-from joulestat.optimizer.fleet.slack import Slack, slacks
+from joulestat.optimizer.fleet.slack import Slack, carried, slacks
 from joulestat.optimizer.fleet.speed import GRID_WATTS
 
 LEAST_SLACK = 0.02
 LEAST_SLACK_ERRORS = 3.0
 """A GPU is lowered only if it waits for more than this share of a step, and more than so many
 standard errors: less is not worth a write, or not told from noise."""
+
+MOST_AT_ONCE = 0.1
+"""Of the common limit, in one step: between measured limits a card may fall off a cliff."""
+
+USED_AT_ONCE = 0.5
+"""Share of a GPU's slack that one step takes. Between measured limits the curve may be twice as
+steep as it is drawn: then the step takes all of it, and no more."""
 
 ARRIVES_AT = 0.99
 """Share of a step after which a lowered GPU is to be done: 1 % in hand."""
@@ -64,7 +71,7 @@ def per_gpu_limits(
         return GpuLimits(
             common, f"First, the pace at {common_watts} W on all GPUs is measured.", {}
         )
-    waits = slacks(now, waiting_watts)
+    waits = slacks(now, curve, common_watts, waiting_watts)
     seen = {uuid: slack.ratio for uuid, slack in waits.items()}
     in_force = {uuid: min(now.limits_watts[uuid], common_watts) for uuid in evidence.gpu_uuids}
     if not (waits and _is_known(now) and _is_known(baseline)):
@@ -83,11 +90,20 @@ def per_gpu_limits(
             seen,
         )
     floor_watts = max(math.ceil(min_watts), _cheapest_watts(curve, common_watts, waiting_watts))
-    floors = _learned_floors(evidence, common_watts, waiting_watts)
+    floors = _learned_floors(evidence.stretches, curve, common_watts, waiting_watts)
+    waited = slacks(baseline, curve, common_watts, waiting_watts)
+    left = {
+        uuid: carried(waited.get(uuid, slack), slack, curve, common_watts, in_force[uuid])
+        for uuid, slack in waits.items()
+    }
     lowered = {
         uuid: _lowered(
-            curve, in_force[uuid], waits[uuid], now.step_seconds / baseline.step_seconds,
-            max(floor_watts, floors.get(uuid, 0)),
+            curve, in_force[uuid], left[uuid], now.step_seconds / baseline.step_seconds,
+            max(
+                floor_watts,
+                floors.get(uuid, 0),
+                math.ceil(in_force[uuid] - MOST_AT_ONCE * common_watts),
+            ),
         )
         for uuid in evidence.gpu_uuids
     }  # fmt: skip
@@ -131,10 +147,11 @@ def _undone(
     """Put the GPUs that set the pace back to where the run was as fast as before."""
     now = stretches[-1]
     longer = f"Steps are {100 * (now.step_seconds / baseline.step_seconds - 1):.1f} % longer"
-    setters = pace_setters(now, waits, common_watts)
+    before = stretches[-2] if len(stretches) > 1 else None
+    setters = pace_setters(now, before, waits, common_watts)
     if not setters:
         return dict.fromkeys(in_force, common_watts), (
-            f"{longer} than at {common_watts} W on all GPUs, and no lowered GPU is the slowest: "
+            f"{longer} than at {common_watts} W on all GPUs, and not because of a lowered GPU: "
             "the pace is measured anew."
         )
     after = [one for one in stretches if one.end_seconds > baseline.end_seconds]
@@ -164,18 +181,21 @@ def _cheapest_watts(curve: Sequence[FittedPoint], common_watts: int, waiting_wat
 
 
 def _learned_floors(
-    evidence: GpuEvidence, common_watts: int, waiting_watts: float
+    stretches: Sequence[Stretch],
+    curve: Sequence[FittedPoint],
+    common_watts: int,
+    waiting_watts: float,
 ) -> dict[str, int]:
     """Return how low each GPU may go after what went wrong lately: halfway back up."""
     floors: dict[str, int] = {}
-    stretches = evidence.stretches
     now_seconds = stretches[-1].end_seconds
     for number, one in enumerate(stretches):
-        before = _baseline(stretches[:number], common_watts)
+        baseline = _baseline(stretches[:number], common_watts)
         recent = now_seconds - one.end_seconds <= FAILURE_KEPT_SECONDS
-        if before is None or not recent or not is_slower(one, before):
+        if baseline is None or not recent or not is_slower(one, baseline):
             continue
-        for uuid in pace_setters(one, slacks(one, waiting_watts), common_watts):
+        waits = slacks(one, curve, common_watts, waiting_watts)
+        for uuid in pace_setters(one, stretches[number - 1], waits, common_watts):
             halfway = (one.limits_watts[uuid] + common_watts) / 2
             floor_watts = math.ceil(halfway / GRID_WATTS) * GRID_WATTS
             floors[uuid] = max(floors.get(uuid, 0), floor_watts)
@@ -200,7 +220,8 @@ def _lowered(
     if at_now is None:
         return watts
     busy = 1.0 - slack.ratio + slack.stderr
-    most_seconds = at_now.seconds_per_step * ARRIVES_AT / busy / max(1.0, longer)
+    room = ARRIVES_AT / busy / max(1.0, longer) - 1.0
+    most_seconds = at_now.seconds_per_step * (1.0 + USED_AT_ONCE * room)
     lowest = watts
     for candidate in range(watts // GRID_WATTS * GRID_WATTS, floor_watts - 1, -GRID_WATTS):
         at = curve_at(curve, candidate)
