@@ -87,6 +87,19 @@ def test_everything_is_reverted() -> None:
     assert ("POST", "/v1/revert-all") == (received[0].method, received[0].path)
 
 
+def test_the_history_is_asked_for_by_run_and_time_whatever_its_name() -> None:
+    page = {"rows": []}
+    with admin(answer_bytes(200, page), answer_bytes(200, page)) as (client, received):
+        assert page == client.history(
+            "a&b", start_seconds=-5.0, end_seconds=1_795_000_020.1, window_seconds=60.0
+        )
+        assert page == client.history_runs(at_seconds=1_795_000_020.0, after="x y")
+    assert [
+        "/v1/history?run=a%26b&start=0.000&end=1795000020.100&window=60",
+        "/v1/history/runs?at=1795000020.000&after=x+y",
+    ] == [request.path for request in received]
+
+
 def test_the_audit_log_is_read_on_from_a_sequence_number() -> None:
     records = [{"seq": 8}, {"seq": 9}]
     with admin(answer_bytes(200, {"records": records})) as (client, received):

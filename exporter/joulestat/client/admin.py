@@ -158,7 +158,7 @@ class AdminClient:
         """
         query = {
             "run": run,
-            "start": f"{start_seconds:.3f}",
+            "start": f"{max(0.0, start_seconds):.3f}",
             "end": f"{end_seconds:.3f}",
             "window": f"{window_seconds:g}",
         }

@@ -118,7 +118,8 @@ class Observer:
         self._feel_heat(snapshot.devices, states, now_ms)
         seen = {key: state for key, state in states.items() if self._takes(key, state, now_ms)}
         for key, state in seen.items():
-            if self._seen.get(key) is not state:
+            before = self._seen.get(key)
+            if before is not state and before != state:
                 self._merger.grow(key, state, now_ms)
                 self._changed[key] = state
         self._follow(seen, now_ms)
