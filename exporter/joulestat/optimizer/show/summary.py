@@ -53,7 +53,7 @@ def lines_of(
 
     Args:
         decisions: One per run.
-        histories: By run; one that has ended saves nothing more. Without them all go on.
+        histories: By run; one that is not live saves nothing now. Without them all go on.
     """
     known = histories or {}
     lines = [
@@ -65,6 +65,7 @@ def lines_of(
         lines,
         key=lambda line: (
             order[line.decision.action],
+            not line.live,
             -(line.saving.saved.kilowatt_hours if line.saving else 0.0),
             line.decision.run,
         ),
@@ -95,7 +96,7 @@ def as_summary_table(
 
     Args:
         decisions: One per run.
-        histories: By run, to tell those that have ended; without them all count as going on.
+        histories: By run, to tell those that are not live; without them all count as live.
     """
     lines = lines_of(decisions, histories)
     advised = [line for line in lines if line.decision.action is not Action.NONE]
@@ -152,7 +153,7 @@ def _table(lines: Iterable[Line]) -> Table:
 
 def _saved(line: Line) -> str:
     if not line.live:
-        return "ended"
+        return "not live"
     return "" if line.saving is None else figure(line.saving.saved.kilowatt_hours, _DIGITS)
 
 

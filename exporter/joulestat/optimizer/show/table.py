@@ -1,20 +1,22 @@
 """One decision in a terminal: what was measured, what is chosen, what it saves."""
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from joulestat.domain.plan import Action, Decision, Expected, FittedPoint, OperatingPoint
-from joulestat.optimizer.show.saving import at_limit, reference_point, saving_per_day
+from joulestat.domain.plan import Action, Decision
+from joulestat.optimizer.show.rows import PointRow, legend, point_rows
+from joulestat.optimizer.show.saving import saving_per_day
 from joulestat.optimizer.show.savings_table import overhead_note, savings_table
 from joulestat.optimizer.show.wording import (
     counted,
+    in_words,
     objective_words,
-    percent,
     printable,
     verdict,
     window_words,
-    with_error,
 )
 
 STYLES = {Action.HOLD: "bold green", Action.PROBE: "bold cyan", Action.NONE: "bold yellow"}
@@ -29,10 +31,10 @@ def as_table(decision: Decision) -> RenderableType:
     headline.append(verdict(decision), style=STYLES[decision.action])
     parts: list[RenderableType] = [headline, Text(printable(decision.reason))]
     if decision.points or decision.thin:
-        parts += [Text(), points_table(decision)]
-        legend = _legend(decision)
-        if legend:
-            parts.append(Text(legend, style="dim"))
+        rows = point_rows(decision)
+        parts += [Text(), _points(rows)]
+        notes = "; ".join(legend(rows))
+        parts += [Text(notes, style="dim")] if notes else []
     if decision.gpu_power_limits_watts:
         parts += [Text(), _limits_by_gpu(decision)]
     saving = saving_per_day(decision)
@@ -46,83 +48,26 @@ def as_table(decision: Decision) -> RenderableType:
     return Group(*parts)
 
 
-def in_words(expected: Expected) -> str:
-    """Return "14.0 % less energy per step; steps take 3.0 % longer."."""
-    saving = round(100 * expected.energy_saving_ratio, 1)
-    longer = round(100 * (expected.slowdown_ratio - 1), 1)
-    energy = f"{abs(saving):.1f} % {'less' if saving > 0 else 'more'}" if saving else "The same"
-    pace = f"{abs(longer):.1f} % {'longer' if longer > 0 else 'shorter'}" if longer else "as long"
-    return f"{energy} energy per step; steps take {pace}."
-
-
-def points_table(decision: Decision) -> Table:
+def _points(rows: Iterable[PointRow]) -> Table:
     """Return what was measured, highest limit first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("limit", justify="right", no_wrap=True)
     for heading in ("J/step", "s/step", "steps", "energy", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
-    reference = reference_point(decision)
-    for point in _shown(decision):
-        brief = point in decision.thin
-        chosen = point.power_limit_watts == decision.power_limit_watts
+    for row in rows:
+        chosen = [f"<- {row.chosen}"] if row.chosen else []
         table.add_row(
-            f"{point.power_limit_watts} W",
-            with_error(point.joules_per_step, point.joules_per_step_stderr),
-            with_error(point.seconds_per_step, point.seconds_per_step_stderr),
-            f"{point.steps}" if isinstance(point, OperatingPoint) else "",
-            *against(point, reference),
-            _mark(
-                point,
-                reference=point is reference,
-                brief=brief,
-                chosen=decision.action if chosen else None,
-            ),
-            style="bold" if chosen else "dim" if brief else "",
+            row.limit,
+            row.energy,
+            row.time,
+            row.steps,
+            row.energy_against,
+            row.time_against,
+            " ".join([*row.marks, *chosen]),
+            style="bold" if chosen else "dim" if row.brief else "",
         )
     return table
-
-
-def against(
-    point: OperatingPoint | FittedPoint, reference: OperatingPoint | None
-) -> tuple[str, str]:
-    """Return energy and time beside the reference's, as signed percent."""
-    if reference is None or point is reference:
-        return "", ""
-    energy = point.joules_per_step / reference.joules_per_step - 1
-    time = point.seconds_per_step / reference.seconds_per_step - 1
-    return percent(energy), percent(time)
-
-
-def _shown(decision: Decision) -> list[OperatingPoint | FittedPoint]:
-    """Return all measured points, and what the fit says of a limit chosen between them."""
-    shown: list[OperatingPoint | FittedPoint] = [*decision.points, *decision.thin]
-    chosen = at_limit(decision, decision.power_limit_watts)
-    if isinstance(chosen, FittedPoint):
-        shown.append(chosen)
-    return sorted(shown, key=lambda point: -point.power_limit_watts)
-
-
-def _mark(
-    point: OperatingPoint | FittedPoint, *, reference: bool, brief: bool, chosen: Action | None
-) -> str:
-    marks = {
-        "reference": reference,
-        "brief": brief,
-        "fit": isinstance(point, FittedPoint),
-        f"<- {chosen.value if chosen else ''}": chosen is not None,
-    }
-    return " ".join(mark for mark, holds in marks.items() if holds)
-
-
-def _legend(decision: Decision) -> str:
-    shown = _shown(decision)
-    notes = {
-        "±: 95 % interval": any(point.joules_per_step_stderr is not None for point in shown),
-        "brief: measured too briefly to be held": bool(decision.thin),
-        "fit: between measured limits": any(isinstance(point, FittedPoint) for point in shown),
-    }
-    return "; ".join(note for note, holds in notes.items() if holds)
 
 
 def _limits_by_gpu(decision: Decision) -> Table:

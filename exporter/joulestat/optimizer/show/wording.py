@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from joulestat.domain.plan import Action, Decision, Window
+from joulestat.domain.plan import Action, Decision, Expected, Window
 
 SIGNIFICANT_DIGITS = 4
 """Of figures in tables; those of whole numbers are all shown, without an exponent."""
@@ -59,6 +59,15 @@ def verdict(decision: Decision) -> str:
     if lowest == highest:
         return f"{decision.action.value} {lowest} W"
     return f"{decision.action.value} {lowest} to {highest} W, by GPU"
+
+
+def in_words(expected: Expected) -> str:
+    """Return "14.0 % less energy per step; steps take 3.0 % longer."."""
+    saving = round(100 * expected.energy_saving_ratio, 1)
+    longer = round(100 * (expected.slowdown_ratio - 1), 1)
+    energy = f"{abs(saving):.1f} % {'less' if saving > 0 else 'more'}" if saving else "The same"
+    pace = f"{abs(longer):.1f} % {'longer' if longer > 0 else 'shorter'}" if longer else "as long"
+    return f"{energy} energy per step; steps take {pace}."
 
 
 def objective_words(objective: dict[str, str | float]) -> str:
