@@ -8,7 +8,6 @@ from rich.table import Table
 
 from joulestat.domain.plan import Action, Decision, OperatingPoint
 from joulestat.domain.units import same_limit
-from joulestat.optimizer.evidence.curve import as_estimate
 from joulestat.optimizer.search.objective import Cost, Reference
 from joulestat.optimizer.show.wire import as_json_object
 
@@ -69,13 +68,22 @@ def reference_of(decision: Decision) -> Reference | None:
     watts = decision.reference_power_limit_watts
     for point in decision.points:
         if watts is not None and same_limit(point.power_limit_watts, watts):
-            return Reference(as_estimate(point), watts * len(decision.gpu_uuids))
+            n_gpus = len(decision.gpu_uuids)
+            return Reference(
+                power_limit_watts=point.power_limit_watts,
+                joules_per_step=point.joules_per_step,
+                seconds_per_step=point.seconds_per_step,
+                total_limit_watts=float(watts * n_gpus),
+                n_gpus=n_gpus,
+            )
     return None
 
 
 def cost_joules(point: OperatingPoint, reference: Reference | None) -> float | None:
     """Return eta * E + (1 - eta) * P_ref * T of one step, J, at eta = 0.5."""
-    return None if reference is None else Cost().value(as_estimate(point), reference)
+    if reference is None:
+        return None
+    return float(Cost().value(point.joules_per_step, point.seconds_per_step, reference))
 
 
 def points_table(decision: Decision) -> Table:
@@ -103,16 +111,16 @@ def points_table(decision: Decision) -> Table:
 
 def _against(point: OperatingPoint, reference: Reference | None) -> tuple[str, str]:
     """Return energy and time beside the reference's, as signed percent."""
-    if reference is None or point.power_limit_watts == reference.estimate.power_limit_watts:
+    if reference is None or point.power_limit_watts == reference.power_limit_watts:
         return "", ""
-    energy = point.joules_per_step / reference.estimate.joules_per_step - 1
-    time = point.seconds_per_step / reference.estimate.seconds_per_step - 1
+    energy = point.joules_per_step / reference.joules_per_step - 1
+    time = point.seconds_per_step / reference.seconds_per_step - 1
     return f"{100 * energy:+.1f} %", f"{100 * time:+.1f} %"
 
 
 def _mark(point: OperatingPoint, reference: Reference | None, chosen: Action | None) -> str:
     marks = []
-    if reference and point.power_limit_watts == reference.estimate.power_limit_watts:
+    if reference and point.power_limit_watts == reference.power_limit_watts:
         marks.append("reference")
     if chosen is not None:
         marks.append(f"<- {chosen.value}")

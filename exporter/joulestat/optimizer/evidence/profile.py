@@ -4,17 +4,21 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+
+import numpy as np
 
 from joulestat.domain.plan import OperatingPoint
+from joulestat.optimizer.evidence.blocks import Block, Gathered, gather
+from joulestat.optimizer.evidence.levels import Levels, measure
 from joulestat.optimizer.history.facts import Slice
 
-MAX_BLOCKS = 12
+REFERENCE_WINDOWS = 4
+"""The reference limit is compared with every other, and measuring it costs nothing: it is given
+so many times the evidence that another limit needs."""
 MIN_BLOCKS = 4
-"""Standard errors come from 4 to 12 blocks of time. Fewer say nothing; more, shorter ones are not
-independent: slices of 15 s gave "95 %" intervals that held 28 % (drift of 2 % over 10 min)."""
-MIN_BLOCKS_FOR_CORRELATION = 8
-MAX_CORRELATION = 0.6
+"""Fewer blocks at a limit say nothing of its error."""
+UNKNOWN_STDERR_RATIO = 0.01
+"""Relative error taken where a point's is not known: 1 %, the scatter of 40-step windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,17 @@ class Profile:
         points: Limits with enough evidence.
         thin: Limits with too little of it yet: still being measured, or passed through.
         problems: Evidence that contradicts itself, for people.
+        blocks: What the points rest on, in time order.
+        unit: What a step is measured by: "tokens", "samples" or "steps".
+        thermal_ratio: Share of the step time left out because heat set the pace.
     """
 
     points: tuple[OperatingPoint, ...]
     thin: tuple[OperatingPoint, ...] = ()
     problems: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    unit: str = "steps"
+    thermal_ratio: float = 0.0
 
     def at(self, power_limit_watts: int) -> OperatingPoint | None:
         """Return the point measured at this limit, or None."""
@@ -51,123 +61,134 @@ class Profile:
         """Return the point that is still being measured at this limit, or None."""
         return next((p for p in self.thin if p.power_limit_watts == power_limit_watts), None)
 
+    def levels(self, highest_watts: int) -> Levels | None:
+        """Return what was measured up to a limit, with the errors of all differences.
 
-@dataclass(slots=True)
-class _Sums:
-    steps: float = 0.0
-    joules: float = 0.0
-    step_seconds: float = 0.0
+        Args:
+            highest_watts: Limits above it are left out.
+        """
+        if not self.blocks:
+            points = [p for p in self.points if p.power_limit_watts <= highest_watts]
+            return _levels_of_points(points) if points else None
+        blocks = [block for block in self.blocks if block.power_limit_watts <= highest_watts]
+        return measure(blocks) if blocks else None
 
-    def add(self, item: Slice) -> None:
-        self.steps += item.steps
-        self.joules += item.joules
-        self.step_seconds += item.step_seconds
+    def visit_steps(self, power_limit_watts: int) -> float:
+        """Return how many steps the present stay at a limit has; 0 if another one is in force."""
+        last = self.blocks[-1] if self.blocks else None
+        if last is None or last.power_limit_watts != power_limit_watts:
+            return 0.0
+        return sum(block.steps for block in self.blocks if block.visit == last.visit)
 
 
 def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
     """Return the run's operating points.
 
-    J/step of a run is the **sum over its nodes** of each node's J per step: every node counts the
-    same steps, and joules and steps of one node stand at one instant. s/step is the nodes' mean.
-
     Args:
         slices: What the nodes did, in time order.
         minimum: Less evidence than this at a limit is no measurement.
     """
+    items = list(slices)
+    gathered = gather(items)
+    errors = _errors(gathered.blocks)
     by_limit: defaultdict[int, list[Slice]] = defaultdict(list)
-    for item in slices:
+    for item in items:
         by_limit[item.power_limit_watts].append(item)
-    nodes = {item.node for items in by_limit.values() for item in items if item.steps}
+    nodes = {item.node for item in items if item.steps}
     points: list[OperatingPoint] = []
     thin: list[OperatingPoint] = []
     problems: list[str] = []
-    for limit, items in sorted(by_limit.items()):
-        sums = _sums_by_node(items)
-        if not any(node.steps for node in sums.values()):
+    for limit, own in sorted(by_limit.items()):
+        steps, seconds = _by_node(own)
+        if not any(steps.values()):
             continue
-        point = _point(limit, items, {n: s for n, s in sums.items() if s.steps})
+        point = _point(limit, own, gathered, errors.get(limit))
+        if point is None:
+            continue
         if point.joules_per_step <= 0 or point.seconds_per_step <= 0:
             problems.append(f"{point.steps} steps at {limit} W took no energy or no time")
             continue
         enough = all(
-            node in sums
-            and sums[node].steps >= minimum.steps
-            and sums[node].step_seconds >= minimum.seconds
+            steps.get(node, 0.0) >= minimum.steps and seconds.get(node, 0.0) >= minimum.seconds
             for node in nodes
         )
         (points if enough else thin).append(point)
-    return Profile(tuple(points), tuple(thin), tuple(problems))
-
-
-def _sums_by_node(items: Iterable[Slice]) -> dict[str, _Sums]:
-    sums: dict[str, _Sums] = {}
-    for item in items:
-        sums.setdefault(item.node, _Sums()).add(item)
-    return sums
-
-
-def _point(limit: int, items: Sequence[Slice], sums: dict[str, _Sums]) -> OperatingPoint:
-    joules_per_step = {node: s.joules / s.steps for node, s in sums.items()}
-    total_steps = sum(s.steps for s in sums.values())
-    seconds_per_step = sum(s.step_seconds for s in sums.values()) / total_steps
-    blocks = _blocks([item for item in items if item.node in sums])
-    # How far each block is off the ratio: linearised, and summed over nodes within a block, so
-    # that nodes which wait for each other are not taken for independent ones.
-    energy_residuals = [
-        sum((b.joules - joules_per_step[n] * b.steps) / sums[n].steps for n, b in block.items())
-        for block in blocks
-    ]
-    time_residuals = [
-        sum(b.step_seconds - seconds_per_step * b.steps for b in block.values()) / total_steps
-        for block in blocks
-    ]
-    return OperatingPoint(
-        power_limit_watts=limit,
-        joules_per_step=sum(joules_per_step.values()),
-        seconds_per_step=seconds_per_step,
-        steps=round(max(s.steps for s in sums.values())),
-        joules_per_step_stderr=_stderr(energy_residuals),
-        seconds_per_step_stderr=_stderr(time_residuals),
+    return Profile(
+        tuple(points),
+        tuple(thin),
+        tuple(problems),
+        () if problems else gathered.blocks,
+        gathered.unit,
+        gathered.thermal_seconds / gathered.all_seconds if gathered.all_seconds else 0.0,
     )
 
 
-def _blocks(items: Sequence[Slice]) -> list[dict[str, _Sums]]:
-    """Return up to MAX_BLOCKS spans of time with about equally many steps, sums by node.
-
-    All nodes are looked at at the same times, so a block covers the same time on each.
-    """
-    steps_at: defaultdict[float, float] = defaultdict(float)
+def _by_node(items: Iterable[Slice]) -> tuple[dict[str, float], dict[str, float]]:
+    steps: defaultdict[str, float] = defaultdict(float)
+    seconds: defaultdict[str, float] = defaultdict(float)
     for item in items:
-        steps_at[item.end_seconds] += item.steps
-    n_blocks = min(MAX_BLOCKS, sum(steps > 0 for steps in steps_at.values()))
-    if n_blocks < MIN_BLOCKS:
-        return []
-    total = sum(steps_at.values())
-    block_at: dict[float, int] = {}
-    done = 0.0
-    for at_seconds in sorted(steps_at):
-        middle = done + steps_at[at_seconds] / 2
-        block_at[at_seconds] = min(int(middle / total * n_blocks), n_blocks - 1)
-        done += steps_at[at_seconds]
-    blocks: defaultdict[int, dict[str, _Sums]] = defaultdict(dict)
-    for item in items:
-        blocks[block_at[item.end_seconds]].setdefault(item.node, _Sums()).add(item)
-    return [blocks[index] for index in sorted(blocks)]
+        steps[item.node] += item.steps
+        seconds[item.node] += item.step_seconds
+    return steps, seconds
 
 
-def _stderr(residuals: Sequence[float]) -> float | None:
-    """Return the standard error of a ratio from its blocks' residuals.
-
-    Assumes that blocks are alike but for noise; where neighbours resemble each other (drift of
-    temperature or of the data) the error is widened by what their correlation takes away.
-    """
-    n_blocks = len(residuals)
-    if n_blocks < MIN_BLOCKS:
+def _point(
+    limit: int, items: Sequence[Slice], gathered: Gathered, errors: tuple[float, float] | None
+) -> OperatingPoint | None:
+    """Return exact sums of a limit; None where no node that counts made a step."""
+    whole = gather(items, gathered.reckoning, most_blocks=1).blocks
+    if not whole:
         return None
-    squares = sum(residual**2 for residual in residuals)
-    variance = squares * n_blocks / (n_blocks - 1)
-    if n_blocks >= MIN_BLOCKS_FOR_CORRELATION and squares > 0:
-        neighbours = sum(a * b for a, b in pairwise(residuals))
-        correlation = min(max(neighbours / squares, 0.0), MAX_CORRELATION)
-        variance *= (1 + correlation) / (1 - correlation)
-    return math.sqrt(variance)
+    (block,) = whole
+    joules_error, seconds_error = errors or (None, None)
+    return OperatingPoint(
+        power_limit_watts=limit,
+        joules_per_step=block.joules_per_step,
+        seconds_per_step=block.seconds_per_step,
+        steps=round(block.steps),
+        joules_per_step_stderr=joules_error and joules_error * block.joules_per_step,
+        seconds_per_step_stderr=seconds_error and seconds_error * block.seconds_per_step,
+    )
+
+
+def _errors(blocks: Sequence[Block]) -> dict[int, tuple[float, float]]:
+    """Return relative errors of joules and seconds by limit, where there are blocks enough."""
+    usable = [b for b in blocks if b.joules_per_step > 0 and b.seconds_per_step > 0]
+    if not usable:
+        return {}
+    levels = measure(usable)
+    count: defaultdict[int, int] = defaultdict(int)
+    for block in usable:
+        count[block.power_limit_watts] += 1
+    found = {}
+    for index, limit in enumerate(levels.limits_watts):
+        if count[limit] >= MIN_BLOCKS:
+            seconds = max(0.0, float(levels.cov_seconds[index, index]))
+            watts = max(0.0, float(levels.cov_watts[index, index]))
+            found[limit] = (math.sqrt(seconds + watts), math.sqrt(seconds))
+    return found
+
+
+def _levels_of_points(points: Sequence[OperatingPoint]) -> Levels:
+    """Return points as levels, their errors taken for independent ones."""
+    seconds = np.array([point.seconds_per_step for point in points])
+    joules = np.array([point.joules_per_step for point in points])
+    time = np.array([_ratio(p.seconds_per_step_stderr, p.seconds_per_step) for p in points])
+    energy = np.array([_ratio(p.joules_per_step_stderr, p.joules_per_step) for p in points])
+    steps = np.array([float(point.steps) for point in points])
+    scatter = float(np.median(time * np.sqrt(steps)))
+    return Levels(
+        limits_watts=tuple(point.power_limit_watts for point in points),
+        log_seconds=np.log(seconds),
+        log_watts=np.log(joules / seconds),
+        cov_seconds=np.diag(time**2),
+        cov_watts=np.diag(np.maximum(energy**2 - time**2, (energy / 2) ** 2)),
+        step_scatter_seconds=scatter,
+        step_scatter_watts=scatter / 2,
+        drift_seconds=0.0,
+        steps=steps,
+    )
+
+
+def _ratio(stderr: float | None, value: float) -> float:
+    return UNKNOWN_STDERR_RATIO if stderr is None else stderr / value

@@ -1,18 +1,37 @@
 """From a run's history to one decision: a pure function, so that it can be repeated later."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from joulestat.domain.plan import Action, Decision, Expected, OperatingPoint
+import numpy as np
+
+from joulestat.domain.plan import Action, Decision, Expected, FittedPoint, OperatingPoint
 from joulestat.domain.units import same_limit
-from joulestat.optimizer.evidence.curve import Curve, Estimate, as_estimate
-from joulestat.optimizer.evidence.profile import Minimum, Profile
+from joulestat.optimizer.evidence.levels import Levels
+from joulestat.optimizer.evidence.profile import REFERENCE_WINDOWS, Minimum, Profile
 from joulestat.optimizer.history.facts import RunHistory
-from joulestat.optimizer.search.explore import Probe, has_no_effect, next_probe
-from joulestat.optimizer.search.objective import Objective, Reference, best
+from joulestat.optimizer.search.explore import (
+    Probe,
+    Site,
+    first_probe,
+    floor_watts,
+    has_no_effect,
+    next_probe,
+    outlook_of,
+)
+from joulestat.optimizer.search.objective import Objective, Reference
+from joulestat.optimizer.search.outlook import Outlook
+from joulestat.optimizer.search.refusals import obstacle
+from joulestat.optimizer.search.wording import (
+    evidence_so_far,
+    hold_reason,
+    numbers,
+    why_only_reference,
+)
 
-IMPOSSIBLE_POWER_RATIO = 1.25
-"""Mean power above the limit by more than this is no overshoot but a wrong sum."""
+
+LEAST_WINDOWS_LEFT = 50
+"""A run that does not say how many steps it plans is expected to go on for so many looks, at
+least: by default for 100 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +40,25 @@ class _Verdict:
     reason: str
     power_limit_watts: int | None = None
     expected: Expected | None = None
+    curve: tuple[FittedPoint, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A run with a measured reference, and what is asked about it."""
+
+    history: RunHistory
+    profile: Profile
+    objective: Objective
+    minimum: Minimum
+    reference: Reference
+    levels: Levels
+    explore: bool
+
+    @property
+    def min_watts(self) -> float | None:
+        return self.history.limits.min_watts
 
 
 def choose(
@@ -34,7 +72,7 @@ def choose(
     """Return what to do with the run's power limit.
 
     Args:
-        history: What Prometheus remembers of the run.
+        history: What is remembered of the run.
         profile: The operating points in it.
         objective: What "best" means.
         minimum: The evidence that the profile asked for, to say how much is missing.
@@ -53,6 +91,10 @@ def choose(
         expected=verdict.expected,
         window=history.window,
         gpu_uuids=history.gpu_uuids,
+        thin=profile.thin,
+        curve=verdict.curve,
+        tariff=history.tariff,
+        numbers=verdict.numbers,
     )
 
 
@@ -65,71 +107,70 @@ def _verdict(
     explore: bool,
 ) -> _Verdict:
     reference_watts = history.limits.reference_watts
-    obstacle = _obstacle(history, profile)
-    if obstacle or reference_watts is None:
-        return _Verdict(Action.NONE, obstacle)
+    refused = obstacle(history, profile)
+    if refused or reference_watts is None:
+        return _Verdict(Action.NONE, refused)
     exploring = explore and history.live
     point = _reference_point(profile, reference_watts)
-    if point is None:
+    levels = None if point is None else profile.levels(point.power_limit_watts)
+    if point is None or levels is None:
         return _without_reference(history, profile, minimum, reference_watts, exploring=exploring)
-    reference = Reference(as_estimate(point), reference_watts * len(history.gpu_uuids))
-    # Never above the reference: whoever set that limit had a reason.
-    measured = [
-        as_estimate(other)
-        for other in profile.points
-        if other.power_limit_watts <= point.power_limit_watts
-    ]
-    if has_no_effect(measured, reference):
-        return _without_effect(measured, reference)
-    if exploring:
-        probe = _unfinished_probe(history, profile, minimum) or (
-            next_probe(measured, reference, objective, history.limits.min_watts)
-            if history.limits.min_watts is not None
-            else None
-        )
+    reference = _reference(history, point)
+    missing = objective.missing(reference)
+    if missing:
+        return _Verdict(Action.NONE, f"{missing[0].upper()}{missing[1:]}.")
+    case = _Case(history, profile, objective, minimum, reference, levels, exploring)
+    return _with_reference(case)
+
+
+def _with_reference(case: _Case) -> _Verdict:
+    reference, levels = case.reference, case.levels
+    # What would be held could be measured limits only, and none above the reference: whoever set
+    # that limit had a reason.
+    held = {p.power_limit_watts for p in case.profile.points} & set(levels.limits_watts)
+    if case.min_watts is not None:
+        floor = floor_watts(reference.power_limit_watts, case.min_watts)
+        lowest = has_no_effect(levels, reference.power_limit_watts, floor, reference.n_gpus, held)
+        if lowest is not None:
+            return _without_effect(lowest, reference)
+    outlook = outlook_of(levels, reference, case.objective, case.min_watts, held)
+    if case.explore and case.min_watts is not None:
+        probe = _probe(case, outlook, case.min_watts)
         if probe is not None:
-            return _probe(probe, measured, reference)
-    if len(measured) == 1:
-        return _Verdict(Action.NONE, _why_only_reference(history, reference, explore=explore))
-    return _hold(measured, reference, objective)
+            return probe
+    curve = _curve(outlook) if len(levels.limits_watts) > 1 else ()
+    if len(held) == 1 and not (case.explore and case.profile.thin):
+        reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
+        return _Verdict(Action.NONE, reason, curve=curve)
+    expected = _expected(outlook, outlook.best)
+    return _Verdict(
+        Action.HOLD,
+        hold_reason(outlook, case.history, sorted(held, reverse=True), expected),
+        outlook.watts(outlook.best),
+        expected,
+        curve,
+        numbers(outlook, levels, case.objective, case.profile),
+    )
 
 
-def _obstacle(history: RunHistory, profile: Profile) -> str:
-    """Return why no advice can be given whatever was measured; empty if nothing is in the way."""
-    limits = history.limits
-    for problem in (*history.problems, *profile.problems):
-        return f"The evidence contradicts itself: {problem}."
-    if not profile.points and not profile.thin:
-        if history.live:
-            return (
-                f"Waiting for training steps: the run {history.run!r} is live, but none of its "
-                "steps under one single power limit has reached Prometheus yet."
-            )
-        return (
-            f"Prometheus knows no training step of the run {history.run!r} under one single "
-            "power limit; check the run's name, and that the run pushes and is scraped."
-        )
-    if not history.gpu_uuids:
-        return "Which GPUs the run holds is not known: joulestat_run_gpu is missing."
-    if history.shared_with:
-        return (
-            f"The run shares GPUs with {', '.join(map(repr, history.shared_with))}: what one of "
-            "them takes and draws depends on the other, and so would a limit."
-        )
-    if limits.unequal_reference:
-        return "The run's GPUs had different power limits before any lease; one for all is unsafe."
-    if limits.reference_watts is None:
-        return "The limit before any lease is not known: neither enforced nor default is exported."
-    for point in profile.points:
-        power_watts = point.joules_per_step / point.seconds_per_step
-        most_watts = IMPOSSIBLE_POWER_RATIO * point.power_limit_watts * len(history.gpu_uuids)
-        if power_watts > most_watts:
-            return (
-                f"The evidence contradicts itself: at {point.power_limit_watts} W per GPU the "
-                f"run's {len(history.gpu_uuids)} GPU(s) seem to draw {power_watts:.0f} W; is a "
-                "node scraped twice?"
-            )
-    return ""
+def _reference(history: RunHistory, point: OperatingPoint) -> Reference:
+    steps_left = joules_left = None
+    if history.planned_steps is not None and history.steps_done is not None:
+        steps_left = max(0.0, history.planned_steps - history.steps_done)
+    if history.energy_budget_joules is not None and history.joules_spent is not None:
+        joules_left = history.energy_budget_joules - history.joules_spent
+    n_gpus = len(history.gpu_uuids)
+    return Reference(
+        power_limit_watts=point.power_limit_watts,
+        joules_per_step=point.joules_per_step,
+        seconds_per_step=point.seconds_per_step,
+        total_limit_watts=float((history.limits.reference_watts or 0) * n_gpus),
+        n_gpus=n_gpus,
+        now_seconds=history.window.end_seconds if history.window else 0.0,
+        steps_left=steps_left,
+        joules_left=joules_left,
+        tariff=history.tariff,
+    )
 
 
 def _reference_point(profile: Profile, reference_watts: int) -> OperatingPoint | None:
@@ -145,7 +186,7 @@ def _without_reference(
     *,
     exploring: bool,
 ) -> _Verdict:
-    evidence = _evidence(profile.thin_at(reference_watts), minimum)
+    evidence = evidence_so_far(profile.thin_at(reference_watts), minimum)
     current_watts = history.limits.current_watts
     in_force = current_watts is not None and same_limit(current_watts, reference_watts)
     if exploring and not in_force:
@@ -162,89 +203,108 @@ def _without_reference(
     )
 
 
-def _without_effect(measured: list[Estimate], reference: Reference) -> _Verdict:
-    lowest = min(measured, key=lambda point: point.power_limit_watts)
-    watts = reference.estimate.power_limit_watts
+def _without_effect(lowest_watts: int, reference: Reference) -> _Verdict:
+    watts = reference.power_limit_watts
     return _Verdict(
         Action.HOLD,
-        f"The power limit makes no difference to this run: at {lowest.power_limit_watts} W it is "
-        f"as fast and draws as much as at {watts} W. It waits for something else than the GPU.",
+        f"The power limit makes no difference to this run: at {lowest_watts} W it is as fast and "
+        f"draws as much as at {watts} W. It waits for something else than the GPU.",
         watts,
         Expected(energy_saving_ratio=0.0, slowdown_ratio=1.0),
     )
 
 
-def _unfinished_probe(history: RunHistory, profile: Profile, minimum: Minimum) -> Probe | None:
-    """Return the probe in force, if it needs more time.
-
-    Only a leased limit is a probe: what somebody else set is not ours to prolong.
-    """
-    watts = history.limits.current_watts
-    if watts is None or not history.limits.leased or profile.at(watts) is not None:
+def _probe(case: _Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
+    site = _site(case, min_watts)
+    current = site.current_watts
+    reference_watts = case.reference.power_limit_watts
+    if len(case.levels.limits_watts) == 1:
+        point = case.profile.at(reference_watts)
+        wanted = _times(case.minimum, REFERENCE_WINDOWS)
+        # Whole steps are counted: one more may be under way.
+        seconds = (point.steps + 1) * point.seconds_per_step if point else 0.0
+        unleased = not case.history.limits.leased
+        if point and unleased and (point.steps < wanted.steps or seconds < wanted.seconds):
+            return _Verdict(
+                Action.NONE,
+                f"The reference limit of {reference_watts} W is still being measured, longer than "
+                f"others because all are compared with it: {evidence_so_far(point, wanted)}.",
+            )
+        if case.history.limits.leased and current is not None and current < reference_watts:
+            probe: Probe | None = Probe(current, f"still measuring: {_thin(case, current)}")
+        elif floor_watts(reference_watts, min_watts) >= reference_watts:
+            return None
+        else:
+            probe = first_probe(case.levels, case.reference, case.objective, site)
+    else:
+        probe = next_probe(outlook, case.levels, site)
+    if probe is None:
         return None
-    reference_watts = history.limits.reference_watts
-    if reference_watts is not None and watts >= reference_watts:
-        return None
-    return Probe(watts, f"still measuring: {_evidence(profile.thin_at(watts), minimum)}")
-
-
-def _probe(probe: Probe, measured: list[Estimate], reference: Reference) -> _Verdict:
-    predicted = Curve(measured).at(probe.power_limit_watts) if len(measured) > 1 else None
+    watts = probe.power_limit_watts
+    reason = probe.reason
+    if watts == current and case.profile.at(watts) is None:
+        reason = f"still measuring: {_thin(case, watts)}"
+    expected = None
+    if len(case.levels.limits_watts) > 1 and watts in outlook.posterior.limits_watts:
+        expected = _expected(outlook, outlook.posterior.index(watts))
     return _Verdict(
         Action.PROBE,
-        f"Measure {probe.power_limit_watts} W: {probe.reason}.",
-        probe.power_limit_watts,
-        None if predicted is None else _expected(predicted, reference),
+        f"Measure {watts} W: {reason}.",
+        watts,
+        expected,
+        _curve(outlook) if len(case.levels.limits_watts) > 1 else (),
+        numbers(outlook, case.levels, case.objective, case.profile),
     )
 
 
-def _why_only_reference(history: RunHistory, reference: Reference, *, explore: bool) -> str:
-    only = f"Only the reference limit of {reference.estimate.power_limit_watts} W is measured"
-    if not explore:
-        return f"{only}; let the optimizer try others with --explore."
-    if not history.live:
-        return f"{only}, and no other can be: the run is not live."
-    if history.limits.min_watts is None:
-        return f"{only}, and how low the limit may go is not exported."
-    return f"{only}, and the GPUs accept none lower (at least {history.limits.min_watts:.0f} W)."
+def _thin(case: _Case, watts: int) -> str:
+    return evidence_so_far(case.profile.thin_at(watts), case.minimum)
 
 
-def _hold(measured: list[Estimate], reference: Reference, objective: Objective) -> _Verdict:
-    chosen = best(measured, objective, reference) or reference.estimate
-    expected = _expected(chosen, reference)
-    tried = ", ".join(
-        str(point.power_limit_watts)
-        for point in sorted(measured, key=lambda point: -point.power_limit_watts)
+def _times(minimum: Minimum, factor: int) -> Minimum:
+    return replace(minimum, steps=factor * minimum.steps, seconds=factor * minimum.seconds)
+
+
+def _site(case: _Case, min_watts: float) -> Site:
+    limits, reference = case.history.limits, case.reference
+    window_steps = max(float(case.minimum.steps), case.minimum.seconds / reference.seconds_per_step)
+    measured_steps = float(np.sum(case.levels.steps))
+    steps_done = max(measured_steps, case.history.steps_done or 0.0)
+    # A run that says nothing is expected to last as long again as it has lasted.
+    expected = max(steps_done, LEAST_WINDOWS_LEFT * window_steps)
+    steps_left = expected if reference.steps_left is None else reference.steps_left
+    current = limits.current_watts if limits.leased else None
+    return Site(
+        min_watts=min_watts,
+        current_watts=current,
+        window_steps=window_steps,
+        visit_steps=0.0 if current is None else case.profile.visit_steps(current),
+        steps_left=steps_left,
+        steps_done=steps_done,
+        tried_watts=frozenset(case.levels.limits_watts) - {reference.power_limit_watts},
     )
-    if chosen.power_limit_watts == reference.estimate.power_limit_watts:
-        reason = f"The reference limit is the best of those measured ({tried} W)."
-    else:
-        reason = (
-            f"Best of those measured ({tried} W): "
-            f"{100 * expected.energy_saving_ratio:.1f} % less energy per step than at "
-            f"{reference.estimate.power_limit_watts} W, {_pace(expected.slowdown_ratio)}."
-        )
-    return _Verdict(Action.HOLD, reason, chosen.power_limit_watts, expected)
 
 
-def _pace(slowdown_ratio: float) -> str:
-    percent = 100 * (slowdown_ratio - 1)
-    return f"{abs(percent):.1f} % {'slower' if percent >= 0 else 'faster'}"
-
-
-def _expected(at: Estimate, reference: Reference) -> Expected:
+def _expected(outlook: Outlook, position: int) -> Expected:
+    posterior, base = outlook.posterior, outlook.reference
+    joules = np.log(posterior.joules[:, position] / posterior.joules[:, base]).mean()
+    seconds = np.log(posterior.seconds[:, position] / posterior.seconds[:, base]).mean()
     return Expected(
-        energy_saving_ratio=1 - at.joules_per_step / reference.estimate.joules_per_step,
-        slowdown_ratio=at.seconds_per_step / reference.estimate.seconds_per_step,
+        energy_saving_ratio=float(1 - np.exp(joules)), slowdown_ratio=float(np.exp(seconds))
     )
 
 
-def _evidence(point: OperatingPoint | None, minimum: Minimum) -> str:
-    """Say how much evidence there is. Rounded down: "120 of 120 s" would look like enough."""
-    if point is None:
-        return f"no step of {minimum.steps} yet"
-    seconds = math.floor(point.steps * point.seconds_per_step)
-    return (
-        f"{min(point.steps, minimum.steps)} of {minimum.steps} steps, "
-        f"{min(seconds, minimum.seconds):g} of {minimum.seconds:g} s"
+def _curve(outlook: Outlook) -> tuple[FittedPoint, ...]:
+    """Return the fit from the lowest measured limit up: below it nothing is known."""
+    posterior = outlook.posterior
+    return tuple(
+        FittedPoint(
+            power_limit_watts=watts,
+            joules_per_step=float(posterior.joules[:, index].mean()),
+            seconds_per_step=float(posterior.seconds[:, index].mean()),
+            joules_per_step_stderr=float(posterior.joules[:, index].std()),
+            seconds_per_step_stderr=float(posterior.seconds[:, index].std()),
+        )
+        for index, watts in enumerate(posterior.limits_watts)
+        if index >= posterior.lowest_measured
     )

@@ -1,38 +1,50 @@
-"""Which limit to measure next: a bracket around the optimum in as few probes as possible.
+"""Which limit to measure next, if any is worth the time.
 
-Baseline, 0.6 of it, then where the fitted curve has its best, stepping below the lowest measured
-limit only while the best lies right there. On measured traces this needs half the time of a full
-sweep and, more important, does not visit the lowest limits, where steps take up to four times as
-long.
+The reference limit is measured for nothing, by looking at what the run did before anybody came.
+Then one look well below it, and from there wherever another look is expected to gain more, over
+the steps still to come, than it costs. So a close decision is looked at for longer, a clear one
+is not, and a run of days is tuned finer than one of an hour.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from joulestat.optimizer.evidence.curve import Curve, Estimate
+import numpy as np
+
+from joulestat.optimizer.evidence.levels import Levels, Vector
+from joulestat.optimizer.evidence.posterior import believe
 from joulestat.optimizer.search.objective import Objective, Reference
+from joulestat.optimizer.search.outlook import Outlook, gains, look
 
 GRID_WATTS = 5
 """Limits that are tried are multiples of this: finer ones cannot be told apart."""
-MAX_PROBES = 5
-"""Besides the reference. More did not help: noise, not the number of probes, is the limit."""
-FIRST_PROBE_RATIO = 0.6
+CLOSE_WATTS = 5
+CLOSE_RATIO = 0.02
+"""Closer than this to a measured limit is as good as measured."""
 LOWER_RATIO = 0.75
+"""No step below the lowest measured limit is longer than this."""
 LOWEST_RATIO = 0.4
 """Nothing below this share of the reference is tried: GPUs slow down steeply there."""
-CLOSE_WATTS = 10
-CLOSE_RATIO = 0.04
-"""Closer than this to a measured limit is as good as measured."""
-NEIGHBOUR_RATIO = 0.075
-WORTH_A_LOOK_RATIO = 1.01
-"""A neighbour of the best is measured unless predicted to be worse by more than this."""
-UNBEARABLE_SLOWDOWN = 2.0
-"""No probe below the lowest measured limit where steps would take this many times as long."""
+UNDER_DRAW_RATIO = 0.9
+"""A limit above what the GPU draws does nothing, so the first look is below the draw."""
+USUAL_PROBES = 4
+"""Limits tried besides the reference, as a rule."""
+EXTRA_PROBE_GAIN_RATIO = 0.003
+"""What a fifth must be expected to gain."""
+MOST_PROBES = 8
+LONG_RUN_WINDOWS = 50
+"""After so many windows of training another limit costs nothing worth mentioning."""
+LEAST_GAIN_RATIO = 2e-4
+"""Nothing is disturbed for a smaller expected gain."""
+SWITCH_COST_RATIO = 0.005
+"""What changing a limit costs, beside a window of steps: the transition is no evidence."""
 
-NO_EFFECT_LIMIT_RATIO = 0.7
+OUTSIDE_COST_FACTOR = 3.0
+"""What a look outside the bounds costs: so many times the excess. Whoever set a bound minds."""
+
 NO_EFFECT_TIME_RATIO = 0.01
-NO_EFFECT_POWER_RATIO = 0.02
+NO_EFFECT_POWER_RATIO = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,150 +53,165 @@ class Probe:
 
     power_limit_watts: int
     reason: str
+    gain_ratio: float = 0.0
 
 
-def has_no_effect(measured: Sequence[Estimate], reference: Reference) -> bool:
-    """Tell whether even a much lower limit changes neither time nor power.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the search has to know of the run beside what was measured.
+
+    Attributes:
+        min_watts: The lowest limit that the devices accept.
+        current_watts: The limit in force; None where unknown.
+        window_steps: Steps of a full look.
+        visit_steps: Steps already made in the present visit to the limit in force.
+        steps_left: Steps that the choice will be used for.
+        steps_done: Steps that the run has made.
+        tried_watts: Limits that were ever tried, the reference apart.
+    """
+
+    min_watts: float
+    current_watts: int | None
+    window_steps: float
+    visit_steps: float
+    steps_left: float
+    steps_done: float
+    tried_watts: frozenset[int]
+
+
+def floor_watts(reference_watts: int, min_watts: float) -> int:
+    """Return the lowest limit that may be tried."""
+    return _grid_up(max(min_watts, LOWEST_RATIO * reference_watts))
+
+
+def has_no_effect(
+    levels: Levels, reference_watts: int, floor: int, n_gpus: int, enough: Collection[int]
+) -> int | None:
+    """Return the lowest measured limit if even it changes neither time nor power, else None.
 
     So it is where the host, the data loader or memory is what the GPU waits for; over a quarter
     of measured set-ups. Picking an "optimum" there would be picking noise.
-    """
-    lowest = min(measured, key=lambda point: point.power_limit_watts)
-    base = reference.estimate
-    if lowest.power_limit_watts > NO_EFFECT_LIMIT_RATIO * base.power_limit_watts:
-        return False
-    log_time = math.log(lowest.seconds_per_step / base.seconds_per_step)
-    log_power = math.log(lowest.joules_per_step / base.joules_per_step) - log_time
-    stderr = math.hypot(
-        lowest.seconds_stderr / lowest.seconds_per_step,
-        base.seconds_stderr / base.seconds_per_step,
-    )
-    return (
-        abs(log_time) <= max(NO_EFFECT_TIME_RATIO, 2 * stderr)
-        and abs(log_power) <= NO_EFFECT_POWER_RATIO
-    )
-
-
-def next_probe(
-    measured: Sequence[Estimate],
-    reference: Reference,
-    objective: Objective,
-    min_watts: float,
-) -> Probe | None:
-    """Return the limit to measure next, None when nothing is left to find out.
 
     Args:
-        measured: Measured limits up to the reference, the reference among them.
+        levels: What was measured.
+        reference_watts: The limit before any lease.
+        floor: The lowest limit that may be tried.
+        n_gpus: Devices of the run.
+        enough: Limits with evidence enough; others must be known as well as the tolerance.
+    """
+    base = levels.index(reference_watts)
+    if base is None or base == 0:
+        return None
+    draw_watts = math.exp(float(levels.log_watts[base])) / n_gpus
+    lowest = levels.limits_watts[0]
+    if lowest > max(floor, UNDER_DRAW_RATIO * draw_watts) + CLOSE_WATTS:
+        return None
+    for logs, cov, tolerance in (
+        (levels.log_seconds, levels.cov_seconds, NO_EFFECT_TIME_RATIO),
+        (levels.log_watts, levels.cov_watts, NO_EFFECT_POWER_RATIO),
+    ):
+        error = math.sqrt(max(0.0, float(cov[0, 0] + cov[base, base] - 2 * cov[0, base])))
+        if abs(float(logs[0] - logs[base])) > max(tolerance, 2 * error):
+            return None
+        if lowest not in enough and error > tolerance / 2:
+            return None
+    return lowest
+
+
+def first_probe(levels: Levels, reference: Reference, objective: Objective, site: Site) -> Probe:
+    """Return the first look below the reference."""
+    base_watts = reference.power_limit_watts
+    index = levels.index(base_watts)
+    draw_watts = math.inf
+    if index is not None:
+        draw_watts = math.exp(float(levels.log_watts[index])) / reference.n_gpus
+    watts = min(objective.first_ratio() * base_watts, UNDER_DRAW_RATIO * draw_watts)
+    first = max(floor_watts(base_watts, site.min_watts), _grid(watts))
+    return Probe(first, f"first look well below the reference of {base_watts} W")
+
+
+def outlook_of(
+    levels: Levels,
+    reference: Reference,
+    objective: Objective,
+    min_watts: float | None,
+    may_hold: set[int],
+) -> Outlook:
+    """Rank measured limits and those that could be tried.
+
+    Args:
+        levels: What was measured, up to the reference limit.
         reference: The run before any lease.
         objective: What is sought.
-        min_watts: The lowest limit that the devices accept.
+        min_watts: The lowest limit that the devices accept; None where unknown: then nothing
+            below what was measured is looked at.
+        may_hold: Limits with evidence enough to be held.
     """
-    points = sorted(measured, key=lambda point: point.power_limit_watts)
-    base_watts = reference.estimate.power_limit_watts
-    floor_watts = _grid_up(max(min_watts, LOWEST_RATIO * base_watts))
-    if len(points) > MAX_PROBES or floor_watts >= base_watts:
-        return None
-    if len(points) == 1:
-        first = max(floor_watts, _grid(FIRST_PROBE_RATIO * base_watts))
-        return Probe(first, f"first look well below the reference of {base_watts} W")
-    curve = Curve(points)
-    predicted = _predicted_best(curve, points, objective, reference)
-    lower = _below(points, predicted, objective, reference, floor_watts)
-    if lower is not None:
-        return Probe(
-            lower,
-            f"the best so far is the lowest measured limit, {points[0].power_limit_watts} W",
-        )
-    watts = predicted.power_limit_watts
-    # Beside a limit that turned out too slow, the next one up is still to be measured.
-    if not _is_close(watts, [point for point in points if objective.allows(point, reference)]):
-        return Probe(
-            watts, f"the curve through {len(points)} measured limits has its best at {watts} W"
-        )
-    neighbour = _neighbour(curve, points, predicted, objective, reference)
-    if neighbour is not None:
-        return Probe(neighbour, f"to make sure of the best so far, near {watts} W")
-    return None
-
-
-def _predicted_best(
-    curve: Curve, points: Sequence[Estimate], objective: Objective, reference: Reference
-) -> Estimate:
-    known = {point.power_limit_watts for point in points}
-    # A driver may round to a grid of its own: 225 W that was measured as 224 W is measured.
-    between = {
+    lowest = levels.limits_watts[0]
+    bottom = lowest
+    if min_watts is not None:
+        floor = floor_watts(reference.power_limit_watts, min_watts)
+        bottom = min(lowest, max(floor, _grid(LOWER_RATIO * lowest)))
+    grid = [
         watts
-        for watts in range(_grid_up(min(known)), max(known), GRID_WATTS)
-        if all(abs(watts - other) >= GRID_WATTS for other in known)
-    }
-    estimates = [at for watts in known | between if (at := curve.at(watts)) is not None]
-    allowed = [estimate for estimate in estimates if objective.allows(estimate, reference)]
-    return min(
-        allowed,
-        key=lambda at: (objective.value(at, reference), -at.power_limit_watts),
-        default=reference.estimate,
-    )
+        for watts in range(_grid_up(bottom), reference.power_limit_watts, GRID_WATTS)
+        if not _is_close(watts, levels.limits_watts)
+    ]
+    return look(believe(levels, grid), objective, reference, may_hold)
 
 
-def _below(
-    points: Sequence[Estimate],
-    predicted: Estimate,
-    objective: Objective,
-    reference: Reference,
-    floor_watts: int,
-) -> int | None:
-    """Return a limit below the lowest measured one, if the best lies at that end."""
-    lowest, second = points[0], points[1]
-    if predicted.power_limit_watts > lowest.power_limit_watts + GRID_WATTS:
-        return None
-    lower = max(floor_watts, _grid(LOWER_RATIO * lowest.power_limit_watts))
-    if _is_close(lower, points) or lower > lowest.power_limit_watts:
-        return None
-    if not objective.may_go_below(lowest, reference):
-        return None
-    slope = math.log(lowest.seconds_per_step / second.seconds_per_step) / math.log(
-        lowest.power_limit_watts / second.power_limit_watts
-    )
-    log_time = math.log(lowest.seconds_per_step / reference.estimate.seconds_per_step)
-    log_time += slope * math.log(lower / lowest.power_limit_watts)
-    return lower if log_time < math.log(UNBEARABLE_SLOWDOWN) else None
+def next_probe(outlook: Outlook, levels: Levels, site: Site) -> Probe | None:
+    """Return the limit to measure next, None when no look is worth its cost.
 
-
-def _neighbour(
-    curve: Curve,
-    points: Sequence[Estimate],
-    predicted: Estimate,
-    objective: Objective,
-    reference: Reference,
-) -> int | None:
-    """Return the most promising unmeasured limit around the predicted best, if worth a look.
-
-    A cubic without overshoot puts no minimum between two measured limits that are equal. So the
-    middles of the gaps on both sides are looked at too.
+    Args:
+        outlook: What is known.
+        levels: The noise behind it.
+        site: What else is known of the run.
     """
-    watts = predicted.power_limit_watts
-    ratios = [1 - NEIGHBOUR_RATIO, 1 + NEIGHBOUR_RATIO]
-    lower = [p.power_limit_watts for p in points if p.power_limit_watts < watts]
-    higher = [p.power_limit_watts for p in points if p.power_limit_watts > watts]
-    ratios.extend(math.sqrt(nearest / watts) for nearest in (*lower[-1:], *higher[:1]))
-    worth = WORTH_A_LOOK_RATIO * objective.value(predicted, reference)
-    found: list[tuple[float, int]] = []
-    for candidate in {_grid(ratio * watts) for ratio in ratios}:
-        estimate = curve.at(candidate)
-        if estimate is None or _is_close(candidate, points):
-            continue
-        value = objective.value(estimate, reference)
-        if value <= worth and objective.allows(estimate, reference):
-            found.append((value, candidate))
-    return min(found)[1] if found else None
-
-
-def _is_close(watts: int, points: Sequence[Estimate]) -> bool:
-    return any(
-        abs(watts - point.power_limit_watts)
-        <= max(CLOSE_WATTS, CLOSE_RATIO * point.power_limit_watts)
-        for point in points
+    watts = np.array(outlook.posterior.limits_watts)
+    current = watts == (site.current_watts or 0)
+    remaining = np.where(
+        current, max(site.window_steps - site.visit_steps, site.window_steps / 4), site.window_steps
     )
+    gained = gains(outlook, levels, remaining)
+    best_value = float(outlook.values[:, outlook.best].mean())
+    outside = OUTSIDE_COST_FACTOR * np.maximum(outlook.excess.mean(axis=0), 0.0) * best_value
+    worse = (np.maximum(outlook.values.mean(axis=0) - best_value, 0.0) + outside) * remaining
+    switching = np.where(current, 0.0, SWITCH_COST_RATIO * best_value * site.window_steps)
+    worth = gained * site.steps_left - worse - switching
+    worth[np.logical_not(_may_try(outlook, gained / best_value, site))] = -np.inf
+    # What is held is measured without being asked for.
+    worth[outlook.best] = -np.inf
+    position = int(np.argmax(worth))
+    gain_ratio = float(gained[position]) / best_value
+    if worth[position] <= 0 or gain_ratio < LEAST_GAIN_RATIO:
+        return None
+    return Probe(int(watts[position]), _why(outlook, position, gain_ratio), gain_ratio)
+
+
+def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
+    """Tell which limits may be tried: measured ones, and a few new ones."""
+    posterior = outlook.posterior
+    n_tried = len(site.tried_watts)
+    long_run = site.steps_done > LONG_RUN_WINDOWS * site.window_steps
+    if n_tried < USUAL_PROBES or (long_run and n_tried < MOST_PROBES):
+        return np.ones(len(posterior.limits_watts), dtype=bool)
+    if n_tried > USUAL_PROBES:
+        return np.asarray(posterior.measured)
+    return np.asarray(posterior.measured | (gain_ratios > EXTRA_PROBE_GAIN_RATIO))
+
+
+def _why(outlook: Outlook, position: int, gain_ratio: float) -> str:
+    best, gain = outlook.watts(outlook.best), f"{100 * gain_ratio:.2g} %"
+    if outlook.posterior.measured[position]:
+        return f"too close to {best} W to tell: another look may gain {gain}"
+    if position < outlook.posterior.lowest_measured:
+        return f"the best so far is near the lowest limit measured: lower may gain {gain}"
+    return f"between measured limits a better one than {best} W is likely: it may gain {gain}"
+
+
+def _is_close(watts: int, measured: Sequence[int]) -> bool:
+    return any(abs(watts - other) < max(CLOSE_WATTS, CLOSE_RATIO * other) for other in measured)
 
 
 def _grid(watts: float) -> int:

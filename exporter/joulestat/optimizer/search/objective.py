@@ -1,35 +1,48 @@
 """What "best" means: one class per objective, all per step and over all devices of the run."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from joulestat.domain.errors import ConfigError
-from joulestat.optimizer.evidence.curve import Estimate
+from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 
 MIN_SLOWDOWN = 1.01
-CLEARLY_FASTER = 0.9
-"""Going lower is worth a probe while less than this share of the allowed slowdown (in ln) is
-used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The run as it was before any lease.
+    """The run as it was before any lease, and what is still before it.
 
     Attributes:
-        estimate: Energy and time per step at the reference limit.
-        total_limit_watts: The reference limit summed over all devices of the run. One device's
-            limit beside the energy of eight would make eta = 0.5 act like 0.89.
+        power_limit_watts: The limit then, per GPU.
+        joules_per_step: Energy at that limit, all devices.
+        seconds_per_step: Wall time at that limit.
+        total_limit_watts: That limit summed over all devices of the run. One device's limit beside
+            the energy of eight would make eta = 0.5 act like 0.89.
+        n_gpus: Devices of the run.
+        now_seconds: Unix time of the decision.
+        steps_left: Steps still planned; None where the run did not say how many it plans.
+        joules_left: What is left of its energy budget; None where it has none.
+        tariff: What a joule costs there.
     """
 
-    estimate: Estimate
+    power_limit_watts: int
+    joules_per_step: float
+    seconds_per_step: float
     total_limit_watts: float
+    n_gpus: int = 1
+    now_seconds: float = 0.0
+    steps_left: float | None = None
+    joules_left: float | None = None
+    tariff: Tariff = UNKNOWN_TARIFF
 
 
 class Objective(Protocol):
-    """Ranks limits: the lowest value among those allowed is best."""
+    """Ranks limits: the lowest value among those allowed is best.
+
+    ``value`` takes single numbers or numpy arrays of one shape alike.
+    """
 
     name: str
 
@@ -37,24 +50,56 @@ class Objective(Protocol):
         """Return the name and the parameters, as they are shown."""
         ...
 
-    def value(self, at: Estimate, reference: Reference) -> float:
+    def value(self, joules: Any, seconds: Any, reference: Reference) -> Any:
         """Return what is to be made small, per step."""
         ...
 
-    def value_stderr(self, at: Estimate, reference: Reference) -> float:
-        """Return the standard error of the value."""
+    def most_seconds(self, reference: Reference) -> float | None:
+        """Return how long a step may take at most; None for any time."""
         ...
 
-    def allows(self, at: Estimate, reference: Reference) -> bool:
-        """Tell whether this limit may be chosen at all."""
+    def most_joules(self, reference: Reference) -> float | None:
+        """Return what a step may cost at most, J; None for any energy."""
         ...
 
-    def may_go_below(self, at: Estimate, reference: Reference) -> bool:
-        """Tell whether a still lower limit could be allowed."""
+    def missing(self, reference: Reference) -> str:
+        """Return what has to be known before this can be answered; empty if nothing is."""
+        ...
+
+    def first_ratio(self) -> float:
+        """Return at which share of the reference limit the best is likely, to look there first."""
         ...
 
 
-class Cost:
+class Unbound:
+    """An objective that allows every limit."""
+
+    def most_seconds(self, reference: Reference) -> float | None:
+        """Allow any time."""
+        del reference
+        return None
+
+    def most_joules(self, reference: Reference) -> float | None:
+        """Allow any energy."""
+        del reference
+        return None
+
+    def missing(self, reference: Reference) -> str:
+        """Need nothing else."""
+        del reference
+        return ""
+
+
+class LeastEnergy(Unbound):
+    """An objective that wants the least energy."""
+
+    def value(self, joules: Any, seconds: Any, reference: Reference) -> Any:
+        """Return the energy of one step, J."""
+        del seconds, reference
+        return joules
+
+
+class Cost(Unbound):
     """Energy against time: eta * E + (1 - eta) * P_ref * T.
 
     eta = 1 looks at energy alone, eta = 0 at time alone. P_ref, the reference limit summed over
@@ -86,27 +131,16 @@ class Cost:
         """Return name and eta."""
         return {"name": self.name, "eta": self.eta}
 
-    def value(self, at: Estimate, reference: Reference) -> float:
+    def value(self, joules: Any, seconds: Any, reference: Reference) -> Any:
         """Return the cost of one step, J."""
-        time_cost = reference.total_limit_watts * at.seconds_per_step
-        return self.eta * at.joules_per_step + (1 - self.eta) * time_cost
+        return self.eta * joules + (1 - self.eta) * reference.total_limit_watts * seconds
 
-    def value_stderr(self, at: Estimate, reference: Reference) -> float:
-        """Return its error. Energy is power times time: their errors go together, and add up."""
-        time_stderr = reference.total_limit_watts * at.seconds_stderr
-        return self.eta * at.joules_stderr + (1 - self.eta) * time_stderr
-
-    def allows(self, at: Estimate, reference: Reference) -> bool:
-        """Allow every limit."""
-        del at, reference
-        return True
-
-    def may_go_below(self, at: Estimate, reference: Reference) -> bool:
-        """Allow every limit."""
-        return self.allows(at, reference)
+    def first_ratio(self) -> float:
+        """Look lower the more energy counts: 0.8 to 0.55."""
+        return 0.8 - 0.25 * self.eta
 
 
-class Slowdown:
+class Slowdown(LeastEnergy):
     """Least energy with steps at most so many times as long as at the reference limit.
 
     Not the lowest limit that is fast enough: below the energy optimum a lower limit costs more
@@ -137,62 +171,24 @@ class Slowdown:
         """Return name and bound."""
         return {"name": self.name, "max_slowdown": self.max_slowdown}
 
-    def value(self, at: Estimate, reference: Reference) -> float:
-        """Return the energy of one step, J."""
-        del reference
-        return at.joules_per_step
+    def most_seconds(self, reference: Reference) -> float | None:
+        """Return the bound, s per step."""
+        return self.max_slowdown * reference.seconds_per_step
 
-    def value_stderr(self, at: Estimate, reference: Reference) -> float:
-        """Return the error of the energy, J."""
-        del reference
-        return at.joules_stderr
-
-    def allows(self, at: Estimate, reference: Reference) -> bool:
-        """Allow limits whose slowdown keeps the bound even if it is one standard error worse."""
-        if at.power_limit_watts == reference.estimate.power_limit_watts:
-            return True
-        return self._log_slowdown(at, reference) + _log_stderr(at, reference) <= math.log(
-            self.max_slowdown
-        )
-
-    def may_go_below(self, at: Estimate, reference: Reference) -> bool:
-        """Go on while a good part of the allowed slowdown is unused."""
-        used = self._log_slowdown(at, reference)
-        return used < CLEARLY_FASTER * math.log(self.max_slowdown)
-
-    @staticmethod
-    def _log_slowdown(at: Estimate, reference: Reference) -> float:
-        return math.log(at.seconds_per_step / reference.estimate.seconds_per_step)
+    def first_ratio(self) -> float:
+        """Look lower the more time may be lost: 0.74 to 0.55."""
+        return min(0.74, max(0.55, 0.7 - (self.max_slowdown - 1.05)))
 
 
-def best(
-    candidates: Iterable[Estimate], objective: Objective, reference: Reference
-) -> Estimate | None:
-    """Return the best measured limit; None when none is allowed.
+class Energy(LeastEnergy):
+    """Least energy per step, however long it takes."""
 
-    Among limits equal within one standard error of their difference the highest wins: it is
-    faster, and what cannot be told apart is not worth a lower clock.
-    """
-    allowed = [candidate for candidate in candidates if objective.allows(candidate, reference)]
-    if not allowed:
-        return None
-    lowest = min(allowed, key=lambda candidate: objective.value(candidate, reference))
-    value = objective.value(lowest, reference)
-    stderr = objective.value_stderr(lowest, reference)
+    name = "energy"
 
-    def ties(candidate: Estimate) -> bool:
-        excess = objective.value(candidate, reference) - value
-        return excess <= math.hypot(stderr, objective.value_stderr(candidate, reference))
+    def parameters(self) -> dict[str, str | float]:
+        """Return the name."""
+        return {"name": self.name}
 
-    return max(
-        (candidate for candidate in allowed if candidate is lowest or ties(candidate)),
-        key=lambda candidate: candidate.power_limit_watts,
-    )
-
-
-def _log_stderr(at: Estimate, reference: Reference) -> float:
-    """Return the relative error of the slowdown."""
-    return math.hypot(
-        at.seconds_stderr / at.seconds_per_step,
-        reference.estimate.seconds_stderr / reference.estimate.seconds_per_step,
-    )
+    def first_ratio(self) -> float:
+        """Look where measured trainings had their least energy: about half of the limit."""
+        return 0.55
