@@ -11,7 +11,7 @@ PYTHON_CODE := exporter tests
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak lint format bench wheel prometheus clean
+.PHONY: help demo test faults soak lint format bench wheel prometheus victoria clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,9 +19,10 @@ help: ## Show this list
 demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90 s (ARGS="--keep" leaves it running)
 	@$(WITH_PROMETHEUS) $(BIN)/joulestat demo $(ARGS)
 
-# Without Prometheus the tests that need it are skipped, and pytest lists them.
+# Without Prometheus or VictoriaMetrics the tests that need it are skipped, and pytest lists them.
 test: lint ## Run every check: style, types, floors, tests
 	@.ci/prometheus.sh $(PROMETHEUS) || true
+	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics || true
 	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
@@ -49,6 +50,9 @@ wheel: $(VENV)/installed ## Build the wheel into dist/
 
 prometheus: ## Have a Prometheus to run: the one on PATH, else unpack one into .cache
 	@.ci/prometheus.sh $(PROMETHEUS)
+
+victoria: ## Have a VictoriaMetrics to run tests on: the one on PATH, else unpack one into .cache
+	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks

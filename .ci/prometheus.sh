@@ -1,20 +1,31 @@
 #!/bin/sh
-# See to it that there are a prometheus and a promtool to run, without changing the system.
+# See to it that there are a prometheus and a promtool to run, without changing the system; or,
+# asked for it, a victoria-metrics, on which the same tests run.
 #
-#   .ci/prometheus.sh DIRECTORY
+#   .ci/prometheus.sh DIRECTORY [victoria-metrics]
 #
 # Content with those on PATH; else unpacks the distribution's packages into DIRECTORY, where the
 # programs then are in DIRECTORY/usr/bin. Unpacked, not installed: an installed package starts a
 # service that listens on 0.0.0.0:9090. Needs no root.
 set -eu
 unpacked=$1
+wanted=${2:-prometheus}
 
 present() {
-    command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1
+    if [ "$wanted" = victoria-metrics ]; then
+        command -v victoria-metrics >/dev/null 2>&1
+    else
+        command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1
+    fi
 }
 
 give_up() {
-    echo "joulestat: no Prometheus: $1." >&2
+    echo "joulestat: no $wanted: $1." >&2
+    if [ "$wanted" = victoria-metrics ]; then
+        echo "  Only some tests need it. Put a victoria-metrics on PATH to run them: package" >&2
+        echo "  victoria-metrics on Debian and Ubuntu, or https://docs.victoriametrics.com/." >&2
+        exit 1
+    fi
     echo "  Install prometheus (with promtool) and put both on PATH: your package manager has it," >&2
     echo "  or take it from https://prometheus.io/download/. On Debian and Ubuntu," >&2
     echo "  'sudo apt-get install --no-install-recommends prometheus' works, and also starts it as" >&2
@@ -22,11 +33,11 @@ give_up() {
     exit 1
 }
 
-# Download both into the current directory. promtool is a package of its own since Debian 13, and
+# Download into the current directory. promtool is a package of its own since Debian 13, and
 # inside of prometheus before.
 fetch() {
-    apt-get -qq $private download prometheus || return 1
-    if apt-cache $private show promtool >/dev/null 2>&1; then
+    apt-get -qq $private download "$wanted" || return 1
+    if [ "$wanted" = prometheus ] && apt-cache $private show promtool >/dev/null 2>&1; then
         apt-get -qq $private download promtool
     fi
 }
@@ -37,7 +48,7 @@ if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1
     give_up "not on PATH, and this is not a system with apt to get it from"
 fi
 
-echo "Unpacking Prometheus into $unpacked (once; nothing is installed)"
+echo "Unpacking $wanted into $unpacked (once; nothing is installed)"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
@@ -54,4 +65,4 @@ fi
 for package in ./*.deb; do
     dpkg-deb -x "$package" "$destination"
 done
-present || give_up "the packages from apt do not contain both prometheus and promtool"
+present || give_up "the packages from apt do not contain its programs"

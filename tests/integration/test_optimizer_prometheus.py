@@ -1,7 +1,6 @@
 """The optimizer against a real Prometheus that holds runs whose truth is known."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -17,52 +16,27 @@ from joulestat.optimizer.publish import LeasePublisher
 from joulestat.optimizer.rounds import Optimizer, Question
 from joulestat.optimizer.search.choose import choose
 from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
+from servers.known_runs import (
+    BRIEF,
+    BROKEN,
+    COARSE,
+    ENDED,
+    FIRST_QUEUE,
+    HOSTILE,
+    PLAIN,
+    REPLICAS,
+    RESET,
+    RUNS,
+    SECOND_QUEUE,
+    TRUTH,
+    TWO_NODES,
+)
 from servers.prometheus import PrometheusServer
 from servers.training_history import START_SECONDS, TrainingHistory, Truth, openmetrics
 
-TRUTH = {
-    300: Truth(91.2, 0.310),
-    265: Truth(84.5, 0.314),
-    230: Truth(78.3, 0.322),
-    200: Truth(73.1, 0.337),
-    165: Truth(69.9, 0.371),
-    130: Truth(74.4, 0.480),
-}
-SCHEDULE = [(watts, 75.0) for watts in TRUTH]
 MINIMUM = Minimum(steps=30, seconds=60.0)
 ACCURACY = 1e-6
 """Far better than the 0.1 % wanted: stored values are not extrapolated."""
-
-PLAIN = TrainingHistory("plain", TRUTH, SCHEDULE)
-HOSTILE = replace(PLAIN, run='x"} or {run=~".*"} # \\ \n', truth={300: Truth(50.0, 0.2)},
-                  schedule=[(300, 100.0)])  # fmt: skip
-TWO_NODES = replace(PLAIN, run="two-nodes", n_nodes=2)
-MISSED = replace(
-    PLAIN, run="missed", missed=[(30 + 40 * i, 33 + 40 * i) for i in range(10)] + [(200, 260)]
-)
-COARSE = replace(
-    PLAIN, run="coarse", scrape_seconds=15.0, schedule=[(watts, 105.0) for watts in TRUTH]
-)
-RESET = replace(PLAIN, run="reset", resets=[100.0, 100.9, 333.3], n_nodes=2)
-ENDED = replace(PLAIN, run="ended", ends=True)
-MOVED = replace(PLAIN, run="moved", moves_at=190.0)
-REPLICAS = replace(PLAIN, run="replicas", replicas=2, n_nodes=2, missed=[(240, 250)])
-BRIEF = replace(PLAIN, run="brief", schedule=[(300, 75.0), (200, 20.0)])
-FIRST_QUEUE = TrainingHistory("requeued", {300: Truth(50.0, 0.2), 200: Truth(40.0, 0.3)},
-                              [(300, 80.0), (200, 80.0)])  # fmt: skip
-SECOND_QUEUE = replace(
-    FIRST_QUEUE, truth=TRUTH, schedule=SCHEDULE, first_node=1, start_seconds=START_SECONDS + 4000
-)
-RUNS = (PLAIN, TWO_NODES, MISSED, COARSE, RESET, ENDED, MOVED, REPLICAS)
-
-BROKEN = [
-    'joulestat_run_start_timestamp_seconds{run="nan",instance="n"} ' + str(START_SECONDS),
-    *(
-        f'joulestat_run_{name}_total{{run="nan",phase="train",power_limit_watts="300",'
-        f'instance="n"}} {value}'
-        for name, value in (("steps", 5), ("step_seconds", 2), ("energy_joules", "NaN"))
-    ),
-]
 
 pytestmark = pytest.mark.prometheus
 
@@ -73,8 +47,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusHisto
     histories = (*RUNS, HOSTILE, BRIEF, FIRST_QUEUE, SECOND_QUEUE)
     server = PrometheusServer(tmp_path_factory.mktemp("prometheus"))
     server.backfill(openmetrics(*histories))
-    stamped = [f"{line} {START_SECONDS + 10}" for line in BROKEN]
-    server.backfill("\n".join([*stamped, "# EOF\n"]))
+    server.backfill("\n".join([*BROKEN, "# EOF\n"]))
     with server, PrometheusClient(server.url) as client:
         yield PrometheusHistory(client)
 

@@ -37,8 +37,8 @@ def times(grid: Grid) -> list[float]:
 def test_a_short_run_is_looked_at_at_every_scrape(interval: float | None, step: float) -> None:
     plan = plan_looks(1_000.0, 1_400.0, 30, interval)
 
-    assert (step, ()) == (plan.grids[0].step_seconds, plan.finer_steps_seconds)
-    assert plan.grids[0].start_seconds <= 1_000.0
+    assert (step, 0, ()) == (plan.step_seconds, plan.n_recent, plan.finer_steps_seconds)
+    assert plan.grids(1_000.0)[0].start_seconds <= 1_000.0
 
 
 @given(
@@ -52,20 +52,22 @@ def test_however_long_a_run_is_it_is_looked_at_a_few_hundred_times(
 ) -> None:
     plan = plan_looks(0.0, span, n_series, interval)
 
-    assert sum(n_looks(grid) for grid in plan.grids) <= MOST_COARSE_LOOKS + MOST_RECENT_LOOKS + 3
-    assert all(grid.end_seconds == span for grid in plan.grids)
-    assert plan.grids[0].start_seconds <= 0.0
-    steps = [plan.grids[0].step_seconds, *plan.finer_steps_seconds]
+    grids = plan.grids(0.0)
+    assert sum(n_looks(grid) for grid in grids) <= MOST_COARSE_LOOKS + MOST_RECENT_LOOKS + 3
+    assert all(grid.end_seconds == span for grid in grids)
+    assert grids[0].start_seconds <= 0.0
+    steps = [plan.step_seconds, *plan.finer_steps_seconds]
     assert all(finer <= coarse for coarse, finer in pairwise(steps))
     assert all(coarse / finer <= 210 for coarse, finer in pairwise(steps))
 
 
-def test_thirty_days_are_looked_at_every_three_hours_and_the_last_hour_at_every_scrape() -> None:
+def test_thirty_days_are_looked_at_every_four_hours_and_the_last_hour_at_every_scrape() -> None:
     plan = plan_looks(0.0, 30 * DAY, 25, 15.0)
 
-    assert [10_935.0, 15.0] == [grid.step_seconds for grid in plan.grids]
-    assert [239, 241] == [n_looks(grid) for grid in plan.grids]
-    assert (405.0, 15.0) == plan.finer_steps_seconds
+    grids = plan.grids(0.0)
+    assert [16_335.0, 15.0] == [grid.step_seconds for grid in grids]
+    assert [160, 241] == [n_looks(grid) for grid in grids]
+    assert (495.0, 15.0) == plan.finer_steps_seconds
 
 
 def looked_at(steps: dict[int, list[tuple[float, float]]], birth: float = 0.0) -> NodeTrack:

@@ -11,7 +11,7 @@ from joulestat.optimizer.history.facts import RunHistory, Slice
 from joulestat.optimizer.history.gathered import Gathered, history_of
 from joulestat.optimizer.history.heat import HeatReader, with_heat
 from joulestat.optimizer.history.limits import limits_of, on_one_scale, read_devices
-from joulestat.optimizer.history.looks import cells_of, finer_grids, plan_looks
+from joulestat.optimizer.history.looks import Plan, cells_of, finer_grids, plan_looks
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.pulse import Pulse, PulseReader
 from joulestat.optimizer.history.selector import Matcher, equals, selector
@@ -25,8 +25,6 @@ MOST_SERIES = 1_500
 """As many counters are read at once, unless one run alone has more."""
 LIKELY_SERIES = 30
 """Counters to reckon with where a run shows none right now."""
-ALIKE = 1.25
-"""Runs are read together if none is this many times as old as another."""
 
 
 class BatchReader:
@@ -61,18 +59,20 @@ class BatchReader:
         """
         histories = {run: RunHistory(run) for run in runs}
         pulses = self._pulses.read(runs, self._at_seconds, self._span)
-        for group in _alike(pulses):
-            end = pulses[group[0]].end_seconds
-            n_series = self._tracks.n_series(group, end)
-            for part in _parts(group, n_series):
-                reads = {
-                    run: Gathered(
-                        run, pulses[run], self._start(pulses[run]), n_series.get(run, LIKELY_SERIES)
-                    )
-                    for run in part
-                }
-                self._gather(reads, end)
-                histories.update(self._histories(reads, end))
+        ends: dict[float, list[str]] = {}
+        for run, pulse in pulses.items():
+            ends.setdefault(pulse.end_seconds, []).append(run)
+        for end, ended in ends.items():
+            n_series = self._tracks.n_series(ended, end)
+            reads = [
+                Gathered(
+                    run, pulses[run], self._start(pulses[run]), n_series.get(run, LIKELY_SERIES)
+                )
+                for run in ended
+            ]
+            for plan, part in _alike(reads):
+                self._gather(part, plan)
+                histories.update(self._histories(part, end))
         return histories
 
     def _start(self, pulse: Pulse) -> float:
@@ -80,21 +80,18 @@ class BatchReader:
         begun = min(pulse.birth_seconds, pulse.end_seconds - LOOKBACK_SECONDS) - 1.0
         return math.floor(max(self._at_seconds - self._span, begun))
 
-    def _gather(self, reads: Mapping[str, Gathered], end: float) -> None:
+    def _gather(self, reads: Mapping[str, Gathered], plan: Plan) -> None:
         """Look at the counters of all runs together, then more finely into parts of each."""
+        end = plan.end_seconds
         for run, about in self._about.read(list(reads), end).items():
             reads[run].about = about
-        plan = plan_looks(
-            min(read.start_seconds for read in reads.values()),
-            end,
-            max(read.n_series for read in reads.values()),
-            min((i for i in (r.pulse.interval_seconds for r in reads.values()) if i), default=None),
-        )
+        start = min(read.start_seconds for read in reads.values())
         n_series = sum(read.n_series for read in reads.values())
-        for grid in plan.grids:
+        grids = plan.grids(start)
+        for grid in grids:
             self._tracks.add({run: read.tracks for run, read in reads.items()}, grid, n_series)
         for read in reads.values():
-            read.grids += plan.grids
+            read.grids += grids
             if not read.is_claimed:
                 read.claims_ever = self._about.claims_ever(read.run, read.start_seconds, end)
             for step_seconds in plan.finer_steps_seconds:
@@ -154,29 +151,21 @@ class BatchReader:
         return self._tariffs
 
 
-def _alike(pulses: Mapping[str, Pulse]) -> list[list[str]]:
-    """Return the runs in groups that can be looked at at the same times, in order."""
-    groups: dict[tuple[float, int], list[str]] = {}
-    for run, pulse in pulses.items():
-        age_seconds = max(1.0, pulse.end_seconds - pulse.birth_seconds)
-        key = (pulse.end_seconds, math.floor(math.log(age_seconds, ALIKE)))
-        groups.setdefault(key, []).append(run)
-    return list(groups.values())
+def _alike(reads: Sequence[Gathered]) -> Iterator[tuple[Plan, dict[str, Gathered]]]:
+    """Yield the runs in parts that are looked at at the same times, not too many counters each.
 
-
-def _parts(runs: Sequence[str], n_series: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the runs in parts that have not too many counters."""
-    part: list[str] = []
-    n_together = 0
-    for run in runs:
-        n_own = n_series.get(run, LIKELY_SERIES)
-        if part and n_together + n_own > MOST_SERIES:
-            yield part
-            part, n_together = [], 0
-        part.append(run)
-        n_together += n_own
-    if part:
-        yield part
+    So a run's history is the same whichever others it is read with.
+    """
+    by_plan: dict[Plan, list[dict[str, Gathered]]] = {}
+    for read in reads:
+        end, interval = read.pulse.end_seconds, read.pulse.interval_seconds
+        plan = plan_looks(read.start_seconds, end, read.n_series, interval)
+        parts = by_plan.setdefault(plan, [{}])
+        if parts[-1] and sum(r.n_series for r in parts[-1].values()) + read.n_series > MOST_SERIES:
+            parts.append({})
+        parts[-1][read.run] = read
+    for plan, parts in by_plan.items():
+        yield from ((plan, part) for part in parts)
 
 
 def _references(by_gpu: Mapping[str, int], nodes: Mapping[str, str]) -> dict[str, int]:

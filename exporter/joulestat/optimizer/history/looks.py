@@ -61,15 +61,27 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to look at one run.
+    """How to look at one run. Runs with equal plans can be looked at together.
 
     Attributes:
-        grids: What to look at first.
+        end_seconds: Unix time of the last look.
+        step_seconds: Between looks at all of its time.
+        n_recent: How many of the last scrapes are looked at one by one; 0 where all are.
         finer_steps_seconds: How finely to look into parts, one go after the other.
     """
 
-    grids: tuple[Grid, ...]
-    finer_steps_seconds: tuple[float, ...]
+    end_seconds: float
+    step_seconds: float
+    n_recent: int = 0
+    finer_steps_seconds: tuple[float, ...] = ()
+
+    def grids(self, start_seconds: float) -> list[Grid]:
+        """Return what to look at first, from this Unix time or a little earlier."""
+        n_looks = max(1, math.ceil((self.end_seconds - start_seconds) / self.step_seconds))
+        grids = [_back(self.end_seconds, n_looks, self.step_seconds)]
+        if self.n_recent:
+            grids.append(_back(self.end_seconds, self.n_recent, self.finer_steps_seconds[-1]))
+        return grids
 
 
 def plan_looks(
@@ -89,21 +101,21 @@ def plan_looks(
     """
     dense = _dense_step(interval_seconds)
     n_dense = max(1, math.ceil((end_seconds - start_seconds) / dense))
-    if n_dense <= min(MOST_DENSE_LOOKS, MOST_POINTS / max(n_series, 1)):
-        return Plan((_back(end_seconds, n_dense, dense),), ())
-    wanted = MOST_POINTS / max(n_series, 1) / 2
-    n_looks = round(min(max(wanted, LEAST_COARSE_LOOKS), MOST_COARSE_LOOKS))
-    factor = math.ceil(n_dense / n_looks)
+    affordable = MOST_POINTS / max(n_series, 1)
+    if n_dense <= min(MOST_DENSE_LOOKS, affordable):
+        return Plan(end_seconds, dense)
+    n_looks = min(max(affordable / 2, LEAST_COARSE_LOOKS), MOST_COARSE_LOOKS)
+    # In steps of a half more, so that runs of about one age have one plan.
+    factor = 2
+    while factor < n_dense / n_looks:
+        factor += factor // 2
     middle = 1 if factor <= MOST_PARTS else math.ceil(math.sqrt(factor))
-    factor = middle * math.ceil(factor / middle)
-    coarse = dense * factor
-    recent = min(math.floor(RECENT_SECONDS / dense), MOST_RECENT_LOOKS, n_dense)
+    recent = min(math.floor(RECENT_SECONDS / dense), MOST_RECENT_LOOKS)
     return Plan(
-        (
-            _back(end_seconds, math.ceil(n_dense / factor), coarse),
-            _back(end_seconds, min(recent, round(max(wanted, LEAST_COARSE_LOOKS))), dense),
-        ),
-        (dense,) if middle == 1 else (dense * middle, dense),
+        end_seconds,
+        step_seconds=dense * middle * math.ceil(factor / middle),
+        n_recent=round(min(recent, max(affordable / 2, LEAST_COARSE_LOOKS))),
+        finer_steps_seconds=(dense,) if middle == 1 else (dense * middle, dense),
     )
 
 
