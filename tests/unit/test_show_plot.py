@@ -1,6 +1,8 @@
 """The picture of a decision: what stands in it, and that it is the same for the same decision."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -146,3 +148,15 @@ def test_a_moment_that_lacks_a_node_is_left_out() -> None:
 
 def test_a_run_without_history_has_no_stays() -> None:
     assert [] == stays_of(())
+
+
+def test_the_command_starts_without_the_libraries_that_draw() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, joulestat.cli.optimize; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.split()
+
+    assert set() == {"jinja2", "matplotlib"} & set(loaded)
