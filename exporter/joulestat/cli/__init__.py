@@ -36,6 +36,17 @@ def load(command: str) -> ModuleType:
         sys.exit(missing_library(error, extra, f"joulestat {command}"))
 
 
+def load_pictures(name: str) -> ModuleType:
+    """Import a module that draws, or exit saying how to get the library that it draws with.
+
+    Imported only for those who ask for a picture: it takes half a second.
+    """
+    try:
+        return importlib.import_module(f"joulestat.optimizer.show.{name}")
+    except ModuleNotFoundError as error:
+        sys.exit(missing_library(error, "optimizer", "drawing"))
+
+
 def missing_library(error: ModuleNotFoundError, extra: str, what: str) -> str:
     """Return what to tell someone who installed the client alone; our own bugs are raised."""
     name = (error.name or "").partition(".")[0]

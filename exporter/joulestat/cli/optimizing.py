@@ -10,9 +10,12 @@ import click
 from rich.console import Console
 
 from joulestat.domain.errors import HistoryError
-from joulestat.domain.plan import Action
+from joulestat.domain.plan import Action, Decision
+from joulestat.optimizer.history.query_record import QueryRecord
 from joulestat.optimizer.publish import LeasePublisher, Published
 from joulestat.optimizer.rounds import Outcome
+from joulestat.optimizer.show.explain import explain_numbers, explain_queries
+from joulestat.optimizer.show.summary import as_summary_table
 from joulestat.optimizer.show.table import as_table
 from joulestat.optimizer.show.wire import as_json
 
@@ -21,19 +24,30 @@ FAILURE = 1
 NO_ADVICE = 3
 
 PIPED_WIDTH_COLUMNS = 100
+FEW_RUNS = 3
+"""More runs are shown as one table, a line each."""
 
 
 class Printer:
     """Writes decisions to standard output, and what went wrong to standard error."""
 
-    def __init__(self, *, as_json: bool, several: bool, watching: bool) -> None:
+    def __init__(
+        self,
+        *,
+        as_json: bool,
+        several: bool,
+        watching: bool,
+        explained: Sequence[QueryRecord] | None = None,
+    ) -> None:
         """Choose the form.
 
         Args:
             as_json: JSON instead of tables.
             several: More runs than one may be shown: an array, even of one.
             watching: Round follows round: one line per decision.
+            explained: The round's queries, to be printed with the numbers; None to print neither.
         """
+        self._explained = explained
         self._as_json = as_json
         self._several = several
         self._watching = watching
@@ -42,13 +56,7 @@ class Printer:
         """Show one round."""
         decisions = [outcome.decision for outcome in outcomes if outcome.decision is not None]
         if not self._as_json:
-            # Made anew each time: the terminal may have been resized since.
-            console = Console(highlight=False, emoji=False)
-            if not console.is_terminal:
-                console.width = PIPED_WIDTH_COLUMNS
-            for decision in decisions:
-                console.print(as_table(decision))
-                console.print()
+            self._show_tables(decisions)
         elif self._watching:
             for decision in decisions:
                 click.echo(as_json(decision, compact=True))
@@ -61,6 +69,26 @@ class Printer:
             show_errors(f"{outcome.run}: ", outcome.errors)
             if outcome.published is not None:
                 _show_published(outcome.run, outcome.published)
+
+    def _show_tables(self, decisions: Sequence[Decision]) -> None:
+        # Made anew each time: the terminal may have been resized since.
+        console = Console(highlight=False, emoji=False)
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH_COLUMNS
+        if len(decisions) > FEW_RUNS:
+            console.print(as_summary_table(decisions))
+        else:
+            for decision in decisions:
+                console.print(as_table(decision))
+                console.print()
+        self._explain(console, decisions)
+
+    def _explain(self, console: Console, decisions: Sequence[Decision]) -> None:
+        if self._explained is None:
+            return
+        for decision in decisions:
+            console.print(explain_numbers(decision))
+        console.print(explain_queries(self._explained))
 
 
 def show_errors(prefix: str, errors: Sequence[str]) -> None:
@@ -112,7 +140,7 @@ def ended_by_signals() -> Iterator[Ending]:
             signal.signal(number, handler)
 
 
-def watch(one_round: Callable[[], None], wait: Callable[[], object]) -> None:
+def watch(one_round: Callable[[], object], wait: Callable[[], object]) -> None:
     """Do rounds until broken off. A failed one is said, and the next one tries again.
 
     Args:

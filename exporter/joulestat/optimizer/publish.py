@@ -13,6 +13,7 @@ ROUNDS_PER_TTL = 3
 """A lease outlives two missed rounds, no more."""
 
 _NOT_FOUND = 404
+_HELD = 409
 _TOO_MANY_WRITES = 429
 _PASSING = (None, _TOO_MANY_WRITES, 503)
 """No answer, too soon, leases cannot be recorded now: the next round may succeed."""
@@ -26,11 +27,13 @@ class Published:
         leased: Devices on which the limit is now held.
         released: Devices whose lease was ended.
         errors: What went wrong, one sentence each; empty if all is well.
+        other_holder: Who else holds a device's limit, as its exporter says it; empty if nobody.
     """
 
     leased: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    other_holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +80,21 @@ class LeasePublisher:
         gone = self._release(left)
         changed = False
         for uuid in decision.gpu_uuids:
+            watts = decision.gpu_power_limits_watts.get(uuid, decision.power_limit_watts)
             held = self._held.get(uuid)
-            renewing = held is not None and held.limit_watts == decision.power_limit_watts
+            renewing = held is not None and held.limit_watts == watts
             try:
-                self._lease(uuid, decision, decision.power_limit_watts)
+                self._lease(uuid, decision, watts)
             except AdminError as error:
                 errors = (*gone.errors, f"{uuid}: {error}")
+                other = str(error) if error.status == _HELD else ""
                 if not changed and _left_as_it_was(error, renewing=renewing):
-                    return Published(released=gone.released, errors=errors)
+                    return Published(released=gone.released, errors=errors, other_holder=other)
                 undone = self.release(decision.run)
                 return Published(
-                    released=(*gone.released, *undone.released), errors=(*errors, *undone.errors)
+                    released=(*gone.released, *undone.released),
+                    errors=(*errors, *undone.errors),
+                    other_holder=other,
                 )
             changed = changed or not renewing
         return Published(decision.gpu_uuids, gone.released, gone.errors)

@@ -1,16 +1,25 @@
 """One round of the optimizer: read, decide and, if asked, publish, run by run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from joulestat.domain.errors import HistoryError
-from joulestat.domain.plan import Decision
+from joulestat.domain.errors import ConfigError, HistoryError
+from joulestat.domain.plan import Action, Decision
+from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 from joulestat.optimizer.evidence.profile import Minimum, build_profile
-from joulestat.optimizer.history.facts import RunHistory
-from joulestat.optimizer.history.prometheus import PrometheusHistory
+from joulestat.optimizer.fleet.advice import as_decisions, run_curve
+from joulestat.optimizer.fleet.budget import divide_budget
+from joulestat.optimizer.fleet.division import RunCurve
+from joulestat.optimizer.fleet.gpu_facts import GpuEvidence
+from joulestat.optimizer.fleet.stragglers import per_gpu_limits
+from joulestat.optimizer.history.facts import RunHistory, Unread
+from joulestat.optimizer.history.source import History
 from joulestat.optimizer.publish import LeasePublisher, Published
 from joulestat.optimizer.search.choose import choose
 from joulestat.optimizer.search.objective import Objective
+
+ReadGpus = Callable[[str, Sequence[str], float], GpuEvidence]
+"""Reads a run's GPUs one by one: name, UUIDs, Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +31,18 @@ class Question:
         minimum: The least evidence that counts as a measurement.
         window_seconds: How far back to look; None for the whole run.
         explore: Whether limits may be tried only to measure them.
+        tariff: What is known better than the exporters' configuration; None elsewhere.
+        power_budget_watts: For the limits of all runs together; None without one.
+        keep_histories: Whether outcomes carry their history, for reports.
     """
 
     objective: Objective
     minimum: Minimum
     window_seconds: float | None = None
     explore: bool = False
+    tariff: Tariff = UNKNOWN_TARIFF
+    power_budget_watts: float | None = None
+    keep_histories: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +54,47 @@ class Outcome:
         decision: None where the history could not be read.
         published: None where nothing was to be published.
         errors: What went wrong, for people; empty if all is well.
+        history: What was decided upon; None unless it was to be kept.
     """
 
     run: str
     decision: Decision | None = None
     published: Published | None = None
     errors: tuple[str, ...] = ()
+    history: RunHistory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A decision with what publishing it, or dividing a budget, needs of its history."""
+
+    decision: Decision
+    history: RunHistory
+    curve: RunCurve | None
 
 
 class Optimizer:
     """Answers one question about runs, each time from their whole history."""
 
     def __init__(
-        self, reader: PrometheusHistory, question: Question, publisher: LeasePublisher | None = None
+        self,
+        history: History,
+        question: Question,
+        publisher: LeasePublisher | None = None,
+        read_gpus: ReadGpus | None = None,
     ) -> None:
-        """Decide, and publish only where there is a publisher."""
-        self._reader = reader
+        """Decide, and publish only where there is a publisher.
+
+        Args:
+            history: Where runs are read.
+            question: What is asked about each.
+            publisher: Carries decisions to the exporters.
+            read_gpus: Given for per-GPU limits where GPUs wait for a slower one.
+        """
+        self._history = history
         self._question = question
         self._publisher = publisher
+        self._read_gpus = read_gpus
 
     def round(
         self, runs: Sequence[str] | None = None, at_seconds: float | None = None
@@ -65,21 +103,34 @@ class Optimizer:
 
         Args:
             runs: Names; None for all runs that are shown at the moment.
-            at_seconds: Unix time; None for now, by Prometheus' clock.
+            at_seconds: Unix time; None for now, by the history's clock.
 
         Raises:
             HistoryError: The time or the list of runs could not be read.
+            ConfigError: A power budget is less than the runs can be given.
         """
-        at_seconds = self._reader.now_seconds() if at_seconds is None else at_seconds
-        names = self._reader.runs(at_seconds) if runs is None else runs
-        return [self._decide(name, at_seconds) for name in names]
+        at_seconds = self._history.now_seconds() if at_seconds is None else at_seconds
+        names = self._history.runs(at_seconds) if runs is None else runs
+        read = self._history.read_all(names, at_seconds, self._question.window_seconds)
+        if self._question.power_budget_watts is not None:
+            return self._within_budget(read, self._question.power_budget_watts)
+        return [self._outcome(item, at_seconds) for item in read]
 
-    def _decide(self, run: str, at_seconds: float) -> Outcome:
+    def _outcome(self, item: RunHistory | Unread, at_seconds: float) -> Outcome:
+        if isinstance(item, Unread):
+            return Outcome(item.run, errors=(item.error,))
+        decided = self._decide(item)
+        if self._read_gpus is not None:
+            try:
+                decision = _per_gpu(decided, self._read_gpus, at_seconds)
+            except HistoryError as error:
+                return Outcome(item.run, decided.decision, errors=(str(error),))
+            decided = replace(decided, decision=decision)
+        return self._publish(decided)
+
+    def _decide(self, history: RunHistory) -> _Decided:
         question = self._question
-        try:
-            history = self._reader.read(run, at_seconds, question.window_seconds)
-        except HistoryError as error:
-            return Outcome(run, errors=(str(error),))
+        history = replace(history, tariff=_overridden(history.tariff, question.tariff))
         decision = choose(
             history,
             build_profile(history.slices, question.minimum),
@@ -87,17 +138,106 @@ class Optimizer:
             minimum=question.minimum,
             explore=question.explore,
         )
-        if self._publisher is None:
-            return Outcome(run, decision)
-        return self._publish(self._publisher, decision, history)
+        curve = None
+        if question.power_budget_watts is not None:
+            curve = run_curve(history, decision)
+        # Slices are by far the most of it; a thousand runs are not held for nothing.
+        return _Decided(
+            decision, history if question.keep_histories else replace(history, slices=()), curve
+        )
 
-    @staticmethod
-    def _publish(publisher: LeasePublisher, decision: Decision, history: RunHistory) -> Outcome:
+    def _within_budget(
+        self, read: Iterable[RunHistory | Unread], budget_watts: float
+    ) -> list[Outcome]:
+        """Divide a budget; what cannot be read could draw anything, so then nothing is divided."""
+        unread: list[Outcome] = []
+        decided: dict[str, _Decided] = {}
+        for item in read:
+            if isinstance(item, Unread):
+                unread.append(Outcome(item.run, errors=(item.error,)))
+            else:
+                decided[item.run] = self._decide(item)
+        unknown = [d.decision.run for d in decided.values() if d.history.live and d.curve is None]
+        if unread or unknown:
+            names = ", ".join([*(outcome.run for outcome in unread), *unknown])
+            raise ConfigError(
+                f"the power budget cannot be divided: what the GPUs of {names} may draw is unknown",
+                field="power_budget_kw",
+                value=budget_watts / 1000,
+                place="--power-budget-kw",
+            )
+        curves = [item.curve for item in decided.values() if item.curve and item.history.live]
+        division = divide_budget(curves, budget_watts)
+        outcomes: list[Outcome] = []
+        failed = False
+        for decision in as_decisions(division, [item.decision for item in decided.values()]):
+            share = replace(decided[decision.run], decision=decision)
+            if failed:
+                # Raising one run's limit counts on another's having been lowered.
+                outcomes.append(
+                    Outcome(decision.run, decision, errors=("not applied: another run failed",))
+                )
+                continue
+            outcomes.append(self._publish(share))
+            failed = self._publisher is not None and bool(outcomes[-1].errors)
+        return outcomes
+
+    def _publish(self, decided: _Decided) -> Outcome:
+        decision, history = decided.decision, decided.history
+        kept = history if self._question.keep_histories else None
+        if self._publisher is None:
+            return Outcome(decision.run, decision, history=kept)
         if history.window is not None and not history.ended and not history.fresh:
-            return Outcome(decision.run, decision, errors=(_stale(history),))
+            return Outcome(decision.run, decision, errors=(_stale(history),), history=kept)
         # A run that is over, or holds no GPU, has nothing left to limit.
+        publisher = self._publisher
         published = publisher.publish(decision) if history.live else publisher.release(decision.run)
-        return Outcome(decision.run, decision, published, published.errors)
+        if published.other_holder:
+            decision = replace(
+                decision,
+                action=Action.NONE,
+                power_limit_watts=None,
+                gpu_power_limits_watts={},
+                reason=f"Somebody else holds the limit: {published.other_holder}.",
+                expected=None,
+            )
+        return Outcome(decision.run, decision, published, published.errors, kept)
+
+
+def _per_gpu(decided: _Decided, read_gpus: ReadGpus, at_seconds: float) -> Decision:
+    """Lower the GPUs of a held run that wait for a slower one."""
+    decision, history = decided.decision, decided.history
+    min_watts = history.limits.min_watts
+    watts = decision.power_limit_watts
+    if decision.action is not Action.HOLD or watts is None or min_watts is None:
+        return decision
+    if not history.live or len(decision.gpu_uuids) < 2 or not decision.curve:
+        return decision
+    evidence = read_gpus(decision.run, decision.gpu_uuids, at_seconds)
+    limits = per_gpu_limits(evidence, decision.curve, common_watts=watts, min_watts=min_watts)
+    waits = ", ".join(f"{uuid} {100 * slack:.1f} %" for uuid, slack in limits.slack_ratios.items())
+    return replace(
+        decision,
+        reason=f"{decision.reason} {limits.reason}",
+        gpu_power_limits_watts=dict(limits.limits_watts) if limits.differ else {},
+        numbers=(*decision.numbers, f"Waits for the slowest GPU at least: {waits or 'unknown'}."),
+    )
+
+
+def _overridden(known: Tariff, better: Tariff) -> Tariff:
+    """Return a tariff with what is known better put in."""
+    said = {
+        name: value
+        for name in (
+            "price_per_kilowatt_hour",
+            "currency",
+            "carbon_grams_per_kilowatt_hour",
+            "zone",
+            "pue_ratio",
+        )
+        if (value := getattr(better, name)) not in (None, "")
+    }
+    return replace(known, **said)
 
 
 def _stale(history: RunHistory) -> str:

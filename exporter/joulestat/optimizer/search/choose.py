@@ -18,6 +18,7 @@ from joulestat.optimizer.search.explore import (
     next_probe,
     outlook_of,
 )
+from joulestat.optimizer.search.fit import expected_at, fitted_curve
 from joulestat.optimizer.search.objective import Objective, Reference
 from joulestat.optimizer.search.outlook import Outlook
 from joulestat.optimizer.search.refusals import obstacle
@@ -27,7 +28,6 @@ from joulestat.optimizer.search.wording import (
     numbers,
     why_only_reference,
 )
-
 
 LEAST_WINDOWS_LEFT = 50
 """A run that does not say how many steps it plans is expected to go on for so many looks, at
@@ -138,11 +138,11 @@ def _with_reference(case: _Case) -> _Verdict:
         probe = _probe(case, outlook, case.min_watts)
         if probe is not None:
             return probe
-    curve = _curve(outlook) if len(levels.limits_watts) > 1 else ()
+    curve = fitted_curve(outlook) if len(levels.limits_watts) > 1 else ()
     if len(held) == 1 and not (case.explore and case.profile.thin):
         reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
         return _Verdict(Action.NONE, reason, curve=curve)
-    expected = _expected(outlook, outlook.best)
+    expected = expected_at(outlook, outlook.best)
     return _Verdict(
         Action.HOLD,
         hold_reason(outlook, case.history, sorted(held, reverse=True), expected),
@@ -246,13 +246,13 @@ def _probe(case: _Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
         reason = f"still measuring: {_thin(case, watts)}"
     expected = None
     if len(case.levels.limits_watts) > 1 and watts in outlook.posterior.limits_watts:
-        expected = _expected(outlook, outlook.posterior.index(watts))
+        expected = expected_at(outlook, outlook.posterior.index(watts))
     return _Verdict(
         Action.PROBE,
         f"Measure {watts} W: {reason}.",
         watts,
         expected,
-        _curve(outlook) if len(case.levels.limits_watts) > 1 else (),
+        fitted_curve(outlook) if len(case.levels.limits_watts) > 1 else (),
         numbers(outlook, case.levels, case.objective, case.profile),
     )
 
@@ -282,29 +282,4 @@ def _site(case: _Case, min_watts: float) -> Site:
         steps_left=steps_left,
         steps_done=steps_done,
         tried_watts=frozenset(case.levels.limits_watts) - {reference.power_limit_watts},
-    )
-
-
-def _expected(outlook: Outlook, position: int) -> Expected:
-    posterior, base = outlook.posterior, outlook.reference
-    joules = np.log(posterior.joules[:, position] / posterior.joules[:, base]).mean()
-    seconds = np.log(posterior.seconds[:, position] / posterior.seconds[:, base]).mean()
-    return Expected(
-        energy_saving_ratio=float(1 - np.exp(joules)), slowdown_ratio=float(np.exp(seconds))
-    )
-
-
-def _curve(outlook: Outlook) -> tuple[FittedPoint, ...]:
-    """Return the fit from the lowest measured limit up: below it nothing is known."""
-    posterior = outlook.posterior
-    return tuple(
-        FittedPoint(
-            power_limit_watts=watts,
-            joules_per_step=float(posterior.joules[:, index].mean()),
-            seconds_per_step=float(posterior.seconds[:, index].mean()),
-            joules_per_step_stderr=float(posterior.joules[:, index].std()),
-            seconds_per_step_stderr=float(posterior.seconds[:, index].std()),
-        )
-        for index, watts in enumerate(posterior.limits_watts)
-        if index >= posterior.lowest_measured
     )
