@@ -1,12 +1,13 @@
-"""A divided power budget, said as decisions."""
+"""A divided power budget and per-GPU limits, said as decisions."""
 
 from dataclasses import replace
 
 import pytest
 
 from joulestat.domain.plan import Action, Decision, FittedPoint
-from joulestat.optimizer.fleet.advice import as_decisions, run_curve
+from joulestat.optimizer.fleet.advice import as_decisions, run_curve, with_gpu_limits
 from joulestat.optimizer.fleet.budget import divide_budget
+from joulestat.optimizer.fleet.gpu_facts import GpuLimits
 from joulestat.optimizer.history.facts import Limits, RunHistory
 
 CURVE = tuple(
@@ -124,3 +125,31 @@ def test_a_run_without_a_curve_expects_nothing_measured() -> None:
 
     assert only.expected is None
     assert "(assumed: so low it was not measured yet)" in only.reason
+
+
+GPU_LIMITS = GpuLimits(
+    {"GPU-a-0": 250, "GPU-a-1": 230}, "One waits.", {"GPU-a-0": -0.01, "GPU-a-1": 0.04}
+)
+
+
+def test_a_limit_for_each_gpu_is_said_with_the_common_one() -> None:
+    held = with_gpu_limits(decision("a"), GPU_LIMITS)
+
+    assert (250, "alone One waits.") == (held.power_limit_watts, held.reason)
+    assert {"GPU-a-0": 250, "GPU-a-1": 230} == held.gpu_power_limits_watts
+    assert "GPU-a-1 waits for at least 4.0 % of a step and gets 230 W." == held.numbers[-1]
+
+
+def test_gpus_that_all_get_the_common_limit_are_only_explained() -> None:
+    alike = replace(GPU_LIMITS, limits_watts={"GPU-a-0": 250, "GPU-a-1": 250})
+    held = with_gpu_limits(decision("a"), alike)
+
+    assert "alone" == held.reason
+    assert {} == held.gpu_power_limits_watts
+    assert "One waits." == held.numbers[0]
+
+
+def test_a_probe_is_for_all_gpus_alike() -> None:
+    probe = replace(decision("a"), action=Action.PROBE)
+
+    assert probe == with_gpu_limits(probe, GPU_LIMITS)

@@ -1,4 +1,4 @@
-"""A divided power budget as decisions, run by run, and the runs that go into it."""
+"""Budgets and per-GPU limits as decisions, and the runs that go into a budget."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from joulestat.domain.plan import Action, Decision, Expected, FittedPoint
 from joulestat.domain.units import same_limit
 from joulestat.optimizer.fleet.division import Division, RunCurve, Share
 from joulestat.optimizer.fleet.fitted import curve_at
+from joulestat.optimizer.fleet.gpu_facts import GpuLimits
 from joulestat.optimizer.history.facts import RunHistory
 
 
@@ -73,6 +74,38 @@ def as_decisions(division: Division, decisions: Sequence[Decision]) -> list[Deci
     pairs.sort(key=lambda pair: pair[0].power_limit_watts - pair[0].reference_watts)
     pairs.sort(key=lambda pair: pair[0].raises)
     return [_decision(division, share, decision) for share, decision in pairs]
+
+
+def with_gpu_limits(decision: Decision, gpus: GpuLimits) -> Decision:
+    """Return a decision with a limit for each GPU, where it holds one common limit.
+
+    The common limit stays what the decision is about: what it was chosen by, and what it expects
+    of time. Why the GPUs differ is added to its numbers, and to its reason where they do.
+
+    Args:
+        decision: What was decided for the run as a whole.
+        gpus: What each of its GPUs is to have, at most that.
+    """
+    if decision.action is not Action.HOLD:
+        return decision
+    numbers = (*decision.numbers, gpus.reason, *_slack_numbers(gpus))
+    if not gpus.differ:
+        return replace(decision, numbers=numbers)
+    return replace(
+        decision,
+        reason=f"{decision.reason} {gpus.reason}",
+        gpu_power_limits_watts=dict(gpus.limits_watts),
+        numbers=numbers,
+    )
+
+
+def _slack_numbers(gpus: GpuLimits) -> tuple[str, ...]:
+    return tuple(
+        f"{uuid} waits for at least {100 * max(0.0, gpus.slack_ratios[uuid]):.1f} % of a step and "
+        f"gets {watts} W."
+        for uuid, watts in gpus.limits_watts.items()
+        if uuid in gpus.slack_ratios
+    )
 
 
 def _decision(division: Division, share: Share, alone: Decision) -> Decision:

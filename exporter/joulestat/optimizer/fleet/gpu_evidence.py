@@ -162,11 +162,16 @@ def _grown(
     all_steps = all_seconds = 0.0
     for target in targets:
         steps = _difference(target.steps, start, end)
-        by_phase = {phase: _difference(at, start, end) for phase, at in target.seconds.items()}
-        seconds = by_phase.pop(Phase.TRAIN.value, None)
+        seconds = _difference(target.seconds.get(Phase.TRAIN.value, {}), start, end)
         if not steps or not seconds:
             continue
-        if steps < 0 or seconds < 0 or any(other for other in by_phase.values()):
+        # A phase that is new is shown first with what it took.
+        others = (
+            at.get(end, 0.0) != at.get(start, 0.0)
+            for phase, at in target.seconds.items()
+            if phase != Phase.TRAIN.value
+        )
+        if steps < 0 or seconds < 0 or any(others):
             return None
         all_steps += steps
         all_seconds += seconds
