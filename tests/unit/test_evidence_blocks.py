@@ -1,6 +1,7 @@
 """Blocks: spans of time under one limit, all nodes together, that can be compared."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_no_step_is_lost_between_blocks() -> None:
 def test_blocks_follow_each_other_in_time() -> None:
     blocks = gather(slices_of([(300, 37), (200, 11)], MEASURED)).blocks
 
-    assert all(one.end_seconds <= other.start_seconds for one, other in zip(blocks, blocks[1:]))
+    assert all(one.end_seconds <= other.start_seconds for one, other in pairwise(blocks))
 
 
 def test_long_stays_are_cut_more_coarsely_and_short_ones_still_cut() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from joulestat.optimizer.evidence.levels import Levels, Vector
 from joulestat.optimizer.evidence.posterior import believe
 from joulestat.optimizer.search.objective import Objective, Reference
-from joulestat.optimizer.search.outlook import Outlook, gains, look
+from joulestat.optimizer.search.outlook import OUTSIDE_COST_FACTOR, Outlook, gains, look
 
 GRID_WATTS = 5
 """Limits that are tried are multiples of this: finer ones cannot be told apart."""
@@ -39,9 +39,6 @@ LEAST_GAIN_RATIO = 2e-4
 """Nothing is disturbed for a smaller expected gain."""
 SWITCH_COST_RATIO = 0.005
 """What changing a limit costs, beside a window of steps: the transition is no evidence."""
-
-OUTSIDE_COST_FACTOR = 3.0
-"""What a look outside the bounds costs: so many times the excess. Whoever set a bound minds."""
 
 NO_EFFECT_TIME_RATIO = 0.01
 NO_EFFECT_POWER_RATIO = 0.03

@@ -17,6 +17,8 @@ the others by less than one per cent."""
 TIE_RATIO = 0.003
 """Limits are equal within their error, but never if they are further apart than this: a wide
 error is a reason to look again, not to give energy away."""
+OUTSIDE_COST_FACTOR = 3.0
+"""What being outside the bounds costs: so many times the excess. Whoever set a bound minds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Outlook:
         excess: ln of how far a limit is above the bounds, 0 or less where it keeps them;
             samples of shape (samples, g).
         reference: Position of the reference limit.
-        best: Position of the best limit that may be held now.
+        best: Position of the best limit that may be held now: the reference, whether it keeps
+            the bounds or not, if none does.
         allowed: Whether a limit keeps the bounds with the confidence wanted.
     """
 
@@ -60,11 +63,10 @@ def look(
     values = np.asarray(objective.value(posterior.joules, posterior.seconds, reference))
     excess = _excess(posterior, objective, reference, base)
     allowed = excess.mean(axis=0) + CONFIDENCE_ERRORS * excess.std(axis=0) <= 0.0
-    # Whoever set the reference limit had a reason: it needs no permission.
-    allowed[base] = True
     held = np.array([watts in may_hold for watts in posterior.limits_watts])
     held[base] = True
-    best = _best(values, allowed & held)
+    # Whoever set the reference limit had a reason: it stays where nothing keeps the bounds.
+    best = _best(values, allowed & held) if np.any(allowed & held) else base
     return Outlook(posterior, values, excess, base, best, allowed)
 
 
@@ -116,7 +118,10 @@ def gains(outlook: Outlook, levels: Levels, window_steps: Vector) -> Vector:
         Knowledge gradient: P. I. Frazier, W. B. Powell and S. Dayanik, SIAM J. Control Optim. 47
         (2008).
     """
-    better = outlook.values[:, outlook.best : outlook.best + 1] - outlook.values
+    held = outlook.values[:, outlook.best]
+    if not outlook.allowed[outlook.best]:
+        held = held * np.exp(OUTSIDE_COST_FACTOR * outlook.excess[:, outlook.best])
+    better = held[:, None] - outlook.values
     mean, deviation = better.mean(axis=0), better.std(axis=0)
     noise = math.hypot(levels.step_scatter_seconds, levels.step_scatter_watts)
     noise = noise / np.sqrt(window_steps) * outlook.values[:, outlook.best].mean()

@@ -41,7 +41,9 @@ def hold_reason(
     watts, reference = outlook.watts(outlook.best), outlook.watts(outlook.reference)
     tried = ", ".join(map(str, held))
     reason = f"The reference limit is the best of those measured ({tried} W)."
-    if watts != reference:
+    if not outlook.allowed[outlook.best]:
+        reason = f"None of the limits measured ({tried} W) keeps the bound: the reference stays."
+    elif watts != reference:
         reason = (
             f"Best of those measured ({tried} W): "
             f"{100 * expected.energy_saving_ratio:.1f} % less energy per step than at "
