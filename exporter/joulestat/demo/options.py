@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from joulestat.optimizer.evidence.profile import Minimum
+from joulestat.optimizer.evidence.profile import REFERENCE_WINDOWS, Minimum
 from joulestat.optimizer.search.objective import Cost, Objective, Slowdown
 
 OBJECTIVES: dict[str, Objective] = {"slowdown": Slowdown(), "cost": Cost()}
@@ -15,9 +15,9 @@ START_SECONDS = 12.0
 SWITCH_SECONDS = 3.0
 """From a decision to the first interval that counts: write, settle, push, scrape."""
 
-LIKELY_LIMITS = 4
-"""The reference, and three probes: the simulated cards rarely need more. The optimizer allows
-itself two more, and then the demo takes longer."""
+LIKELY_PROBES = 3
+"""The simulated cards rarely need more. The optimizer allows itself more, and looks again where
+it is close, and then the demo takes longer."""
 
 HOLD_SECONDS = 5.0
 """How long the chosen limit is shown at work."""
@@ -43,12 +43,13 @@ class DemoOptions:
 
     @property
     def minimum(self) -> Minimum:
-        """The evidence per limit that fits into the time.
+        """The evidence per limit that fits into the time; the reference gets four times as much.
 
-        90 s: (90 - 12 - 5) / 4 - 3 = 15.25, so 15 s per limit. Real runs take two minutes per
-        limit; here the noise is small, and known to be.
+        90 s: (90 - 12 - 5 - 3 * 3) / (4 + 3) = 9.1, so 9 s per limit. Real runs take two minutes
+        per limit; here the noise is small, and known to be.
         """
-        per_limit = (self.seconds - START_SECONDS - HOLD_SECONDS) / LIKELY_LIMITS - SWITCH_SECONDS
+        training = self.seconds - START_SECONDS - HOLD_SECONDS - LIKELY_PROBES * SWITCH_SECONDS
+        per_limit = training / (REFERENCE_WINDOWS + LIKELY_PROBES)
         return Minimum(steps=20, seconds=float(max(4, math.floor(per_limit))))
 
     @property

@@ -138,6 +138,7 @@ class Optimizer:
             minimum=question.minimum,
             explore=question.explore,
         )
+        decision = _on_each_scale(decision, history)
         curve = None
         if question.power_budget_watts is not None:
             curve = run_curve(history, decision)
@@ -221,6 +222,20 @@ def _per_gpu(decided: _Decided, read_gpus: ReadGpus, at_seconds: float) -> Decis
         reason=f"{decision.reason} {limits.reason}",
         gpu_power_limits_watts=dict(limits.limits_watts) if limits.differ else {},
         numbers=(*decision.numbers, f"Waits for the slowest GPU at least: {waits or 'unknown'}."),
+    )
+
+
+def _on_each_scale(decision: Decision, history: RunHistory) -> Decision:
+    """Turn one limit into each GPU's own where their reference limits differ: the same share."""
+    references, watts = history.limits.reference_by_gpu, decision.power_limit_watts
+    if watts is None or len(set(references.values())) < 2:
+        return decision
+    highest = max(references.values())
+    return replace(
+        decision,
+        gpu_power_limits_watts={
+            uuid: round(watts * own / highest) for uuid, own in references.items()
+        },
     )
 
 

@@ -50,7 +50,7 @@ class Limits:
         current_watts: What is enforced now, if the same on all devices.
         leased: Whether a lease holds the limit of every device now. Not while one stands at
             another limit than its lease's: then somebody else set it.
-        foreign: Devices that stand at another limit than their lease's.
+        foreign: Devices that have stood at another limit than their lease's for a while.
         min_watts: The lowest that all devices accept.
         max_watts: The highest that all devices accept.
         reference_by_gpu: Each device's own reference limit, by UUID, where it is known.

@@ -22,6 +22,8 @@ MOST_FREQUENT_LOOKS = 1_000
 LONGEST_STEP_SECONDS = 300.0
 SHORTEST_STEP_SECONDS = 5.0
 """A thousand looks for limits without a lease, and one every five minutes at least."""
+FOREIGN_SECONDS = 60.0
+"""A limit that is off its lease's for less than this is being written, not changed by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,13 @@ class Devices:
         watts: The limits of each kind now, by metric.
         models: What the vendor calls them.
         unleased: How often each limit was seen, whole W, while no lease held it.
+        targets_before: What leases held a minute before, for devices that are off theirs now.
     """
 
     watts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     unleased: Mapping[str, Counter[int]] = field(default_factory=dict)
+    targets_before: Mapping[str, float] = field(default_factory=dict)
 
     def model(self, uuids: Sequence[str]) -> str:
         """Return what these devices are called; empty where unknown or not all alike."""
@@ -58,7 +62,7 @@ class Devices:
 def read_devices(
     client: PrometheusClient, uuids: Sequence[str], start_seconds: float, end_seconds: float
 ) -> Devices:
-    """Read what is known of these devices: two queries, whose answers are short however long.
+    """Read what is known of these devices: three queries at most, whose answers are short.
 
     Args:
         client: Where to ask.
@@ -95,7 +99,25 @@ def read_devices(
     for sample in client.query(counted, end_seconds):
         limit_watts = round(float(sample.labels["limit_watts"]))
         seen.setdefault(sample.labels["gpu_uuid"], Counter())[limit_watts] += round(sample.value)
-    return Devices(watts, models, seen)
+    return Devices(watts, models, seen, _targets_before(client, watts, end_seconds))
+
+
+def _targets_before(
+    client: PrometheusClient, watts: Mapping[str, Mapping[str, float]], end_seconds: float
+) -> dict[str, float]:
+    """Return the leases' limits of a minute ago, for the devices that are off theirs now."""
+    enforced, targets = watts.get(ENFORCED, {}), watts.get(TARGET, {})
+    off = [
+        uuid
+        for uuid in targets.keys() & enforced.keys()
+        if not same_limit(targets[uuid], enforced[uuid])
+    ]
+    if not off:
+        return {}
+    shown = client.query(
+        selector(TARGET, any_of("gpu_uuid", sorted(off))), end_seconds - FOREIGN_SECONDS
+    )
+    return {sample.labels["gpu_uuid"]: sample.value for sample in shown}
 
 
 def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) -> Limits:
@@ -138,7 +160,13 @@ def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) 
         unequal_reference=unequal,
         current_watts=_common(now(ENFORCED).values()) if everyone <= enforced.keys() else None,
         leased=len(at_target) == len(everyone) and all(at_target.values()),
-        foreign=tuple(sorted(uuid for uuid, is_there in at_target.items() if not is_there)),
+        foreign=tuple(
+            sorted(
+                uuid
+                for uuid, is_there in at_target.items()
+                if not is_there and devices.targets_before.get(uuid) == targets[uuid]
+            )
+        ),
         min_watts=max(lowest.values()) if everyone <= lowest.keys() else None,
         max_watts=min(most.values()) if everyone <= most.keys() else None,
         reference_by_gpu=known,

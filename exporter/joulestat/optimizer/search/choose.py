@@ -142,7 +142,7 @@ def _with_reference(case: _Case) -> _Verdict:
     if len(held) == 1 and not (case.explore and case.profile.thin):
         reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
         return _Verdict(Action.NONE, reason, curve=curve)
-    expected = expected_at(outlook, outlook.best)
+    expected = _measured(case, outlook.watts(outlook.best))
     return _Verdict(
         Action.HOLD,
         hold_reason(outlook, case.history, sorted(held, reverse=True), expected),
@@ -150,6 +150,17 @@ def _with_reference(case: _Case) -> _Verdict:
         expected,
         curve,
         numbers(outlook, levels, case.objective, case.profile),
+    )
+
+
+def _measured(case: _Case, watts: int) -> Expected:
+    """Return what a measured limit brought, out of the very sums that are shown beside it."""
+    point, reference = case.profile.at(watts), case.reference
+    if point is None:
+        return Expected(energy_saving_ratio=0.0, slowdown_ratio=1.0)
+    return Expected(
+        energy_saving_ratio=1 - point.joules_per_step / reference.joules_per_step,
+        slowdown_ratio=point.seconds_per_step / reference.seconds_per_step,
     )
 
 

@@ -35,9 +35,9 @@ EXTRA_PROBE_GAIN_RATIO = 0.003
 MOST_PROBES = 8
 LONG_RUN_WINDOWS = 50
 """After so many windows of training another limit costs nothing worth mentioning."""
-LEAST_GAIN_RATIO = 2e-4
+LEAST_GAIN_RATIO = 5e-4
 """Nothing is disturbed for a smaller expected gain."""
-SWITCH_COST_RATIO = 0.005
+SWITCH_COST_RATIO = 0.02
 """What changing a limit costs, beside a window of steps: the transition is no evidence."""
 
 NO_EFFECT_TIME_RATIO = 0.01
@@ -180,6 +180,10 @@ def next_probe(outlook: Outlook, levels: Levels, site: Site) -> Probe | None:
     # What is held is measured without being asked for.
     worth[outlook.best] = -np.inf
     position = int(np.argmax(worth))
+    begun = np.flatnonzero(current & (site.visit_steps < site.window_steps) & (worth > 0))
+    if len(begun):
+        # What was begun is looked at to its end, for as long as it is worth anything.
+        position = int(begun[0])
     gain_ratio = float(gained[position]) / best_value
     if worth[position] <= 0 or gain_ratio < LEAST_GAIN_RATIO:
         return None
