@@ -15,6 +15,8 @@ PROGRAM = "victoria-metrics"
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 30.0
 IMPORT_TIMEOUT_SECONDS = 600.0
+MEMORY_BYTES = 2_000_000_000
+"""For its caches: it would take more than half of a machine that others use, too."""
 
 
 def missing() -> str:
@@ -50,6 +52,7 @@ class VictoriaServer:
                     f"-storageDataPath={self._folder / 'victoria'}",
                     f"-httpListenAddr=127.0.0.1:{port}",
                     "-retentionPeriod=100y",
+                    f"-memory.allowedBytes={MEMORY_BYTES}",
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -11,12 +11,12 @@ from joulestat.optimizer.history.facts import RunHistory, Slice
 from joulestat.optimizer.history.gathered import Gathered, history_of
 from joulestat.optimizer.history.heat import HeatReader, with_heat
 from joulestat.optimizer.history.limits import limits_of, on_one_scale, read_devices
-from joulestat.optimizer.history.looks import Plan, cells_of, finer_grids, plan_looks
+from joulestat.optimizer.history.looks import Grid, Plan, cells_of, finer_grids, plan_looks
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.pulse import Pulse, PulseReader
 from joulestat.optimizer.history.selector import Matcher, equals, selector
 from joulestat.optimizer.history.totals import TotalsReader, is_simple
-from joulestat.optimizer.history.tracks import LOOKBACK_SECONDS, TrackReader
+from joulestat.optimizer.history.tracks import LOOKBACK_SECONDS, TrackReader, limits_that_grew
 
 LONGEST_HISTORY_SECONDS = 30 * 86_400.0
 """How far back a run's start is looked for unless told otherwise."""
@@ -89,20 +89,29 @@ class BatchReader:
         n_series = sum(read.n_series for read in reads.values())
         grids = plan.grids(start)
         for grid in grids:
-            self._tracks.add({run: read.tracks for run, read in reads.items()}, grid, n_series)
+            self._look([*reads.values()], grid, n_series)
         for read in reads.values():
-            read.grids += grids
             if not read.is_claimed:
                 read.claims_ever = self._about.claims_ever(read.run, read.start_seconds, end)
             for step_seconds in plan.finer_steps_seconds:
-                cells = cells_of(read.node_tracks().values(), read.start_seconds)
+                cells = cells_of(read.step_tracks(), read.start_seconds)
                 for grid in finer_grids(cells, step_seconds, end, read.n_series):
-                    self._tracks.add({read.run: read.tracks}, grid, read.n_series)
-                    read.grids.append(grid)
+                    self._look([read], grid, read.n_series)
         for run, counted in self._totals.read(list(reads), end).items():
             read = reads[run]
             simple = is_simple(read.tracks, counted)
             read.counted = counted if simple else self._totals.read_again(run, end, self._span)
+
+    def _look(self, reads: Sequence[Gathered], grid: Grid, n_series: int) -> None:
+        """Look at all counters at first, then at those that are known to have moved."""
+        limits = None
+        if reads[0].grids:
+            tracks = [read.tracks for read in reads]
+            limits = limits_that_grew(tracks, grid.start_seconds, grid.end_seconds)
+        if limits is None or limits:
+            self._tracks.add({read.run: read.tracks for read in reads}, grid, n_series, limits)
+            for read in reads:
+                read.looked(grid)
 
     def _histories(
         self, reads: Mapping[str, Gathered], end: float

@@ -1,12 +1,12 @@
 """What was read of one run so far, and the history that it makes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from joulestat.domain.plan import Window
 from joulestat.optimizer.history.about import About
 from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits, RunHistory, Slice
-from joulestat.optimizer.history.increments import CounterKey, NodeTrack, slices_of
+from joulestat.optimizer.history.increments import COUNTERS, STEPS, CounterKey, NodeTrack, slices_of
 from joulestat.optimizer.history.looks import Grid
 from joulestat.optimizer.history.placement import Target, nodes_of, present_placement
 from joulestat.optimizer.history.pulse import Pulse, is_fresh
@@ -54,6 +54,12 @@ class Gathered:
     claims_ever: Mapping[Target, set[str]] = field(default_factory=dict)
     counted: Counted = field(default_factory=Counted)
     problems: list[str] = field(default_factory=list)
+    _by_node: dict[str, NodeTrack] = field(default_factory=dict)
+
+    def looked(self, grid: Grid) -> None:
+        """Take note that the counters were looked at."""
+        self.grids.append(grid)
+        self._by_node = {}
 
     @property
     def is_claimed(self) -> bool:
@@ -71,11 +77,20 @@ class Gathered:
 
     def node_tracks(self) -> dict[str, NodeTrack]:
         """Return the counters of each node, whichever targets show it."""
+        if not self._by_node:
+            self._by_node = self._tracks(COUNTERS)
+        return self._by_node
+
+    def step_tracks(self) -> list[NodeTrack]:
+        """Return each node's counters of steps alone: enough to tell where to look again."""
+        return list(self._tracks((STEPS,)).values())
+
+    def _tracks(self, metrics: Sequence[str]) -> dict[str, NodeTrack]:
         targets: dict[str, list[Target]] = {}
         for target, node in self.nodes().items():
             targets.setdefault(node, []).append(target)
         return {
-            node: node_track(node, [self.tracks[target] for target in members])
+            node: node_track(node, [self.tracks[target] for target in members], metrics)
             for node, members in targets.items()
         }
 
@@ -124,10 +139,16 @@ def _without_unused(slices: Sequence[Slice]) -> list[Slice]:
     if samples and tokens:
         return list(slices)
     return [
-        replace(
-            item,
-            samples=item.samples if samples else None,
-            tokens=item.tokens if tokens else None,
+        Slice(
+            item.node,
+            item.power_limit_watts,
+            item.start_seconds,
+            item.end_seconds,
+            item.steps,
+            item.joules,
+            item.step_seconds,
+            item.samples if samples else None,
+            item.tokens if tokens else None,
         )
         for item in slices
     ]

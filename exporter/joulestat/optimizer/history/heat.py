@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from joulestat.domain.device import ThrottleReason
 from joulestat.optimizer.history.facts import Slice
@@ -84,8 +84,28 @@ def with_heat(
     slices: Sequence[Slice], heat: Heat, uuids_by_node: Mapping[str, Sequence[str]]
 ) -> list[Slice]:
     """Return the slices with the share of their time in which a GPU of theirs was slowed."""
+    if not heat.hot:
+        return list(slices)
+    cool = {
+        node: heat.of(uuids, 0.0)
+        for node, uuids in uuids_by_node.items()
+        if not any(heat.hot.get(uuid) for uuid in uuids)
+    }
     return [
-        replace(item, thermal_ratio=heat.of(uuids_by_node.get(item.node, ()), item.end_seconds))
+        Slice(
+            item.node,
+            item.power_limit_watts,
+            item.start_seconds,
+            item.end_seconds,
+            item.steps,
+            item.joules,
+            item.step_seconds,
+            item.samples,
+            item.tokens,
+            cool[item.node]
+            if item.node in cool
+            else heat.of(uuids_by_node.get(item.node, ()), item.end_seconds),
+        )
         for item in slices
     ]
 

@@ -136,7 +136,10 @@ def was_reset(
     """
     if birth is not None and new_birth != birth:
         return True
-    return any(value < known.get(key, 0.0) for key, value in values.items())
+    for key, value in values.items():  # noqa: SIM110 - any() costs twice that, at every look
+        if value < known.get(key, 0.0):
+            return True
+    return False
 
 
 def _grown_raw(
@@ -157,8 +160,13 @@ def _grown_raw(
 def _as_slices(
     node: str, start: float, end: float, grown: Mapping[CounterKey, float]
 ) -> Iterable[Slice]:
-    for limit in sorted({limit for _, limit in grown}):
-        steps, seconds, joules = (grown.get((metric, limit), 0.0) for metric in ALWAYS_SHOWN)
+    by_limit: dict[int, dict[str, float]] = {}
+    for (metric, limit), amount in grown.items():
+        by_limit.setdefault(limit, {})[metric] = amount
+    for limit in sorted(by_limit):
+        amounts = by_limit[limit].get
+        steps, joules = amounts(STEPS, 0.0), amounts(ENERGY_JOULES, 0.0)
+        seconds = amounts(STEP_SECONDS, 0.0)
         if steps or seconds or joules:
-            samples, tokens = (grown.get((metric, limit), 0.0) for metric in (SAMPLES, TOKENS))
+            samples, tokens = amounts(SAMPLES, 0.0), amounts(TOKENS, 0.0)
             yield Slice(node, limit, start, end, steps, joules, seconds, samples, tokens)

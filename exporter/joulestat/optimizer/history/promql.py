@@ -35,8 +35,8 @@ MAX_POINTS = 11_000
 LONGEST_REQUEST_SECONDS = 32 * 86_400.0
 """One request covers a month at most; a server that allows less is asked for halves."""
 
-MOST_POINTS_IN_ANSWER = 200_000
-"""An answer has about this many points at most, 40 MB once read, where their number is known."""
+MOST_POINTS_IN_ANSWER = 100_000
+"""An answer has about this many points at most, 20 MB once read, where their number is known."""
 
 MAX_HALVINGS = 5
 """A range that is too much is asked for in 32 parts at most."""
@@ -189,6 +189,7 @@ class PrometheusClient:
         end_seconds: float,
         step_seconds: float,
         n_series: int,
+        whole: Mapping[str, str] | None = None,
     ) -> Iterator[Series]:
         """Yield the points of a grid at which a value is new, the first one of each included.
 
@@ -200,13 +201,18 @@ class PrometheusClient:
             end_seconds: Unix time of the last.
             step_seconds: Between them.
             n_series: How many series there may be, so that no answer becomes too large.
+            whole: Labels of series of which all points are wanted.
 
         Raises:
             HistoryError: As for ``query``.
         """
         grid = (start_seconds, end_seconds, step_seconds)
         for item in self._ask_range(expression, grid, max(1, n_series)):
-            yield Series(labels_of(item), tuple(changes_of(item.get("values", ()))))
+            labels, pairs = labels_of(item), item.get("values", ())
+            if whole is not None and whole.items() <= labels.items():
+                yield Series(labels, tuple(point_of(pair) for pair in pairs))
+            else:
+                yield Series(labels, tuple(changes_of(pairs)))
 
     def _ask_range(self, expression: str, grid: _Grid, n_series: int) -> Iterator[dict[str, Any]]:
         """Yield the elements of the results of all requests that the range takes."""

@@ -1,7 +1,7 @@
 """Reads runs' counters from Prometheus, as stored values at the times of a grid."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from joulestat.domain.run import Phase
@@ -66,26 +66,38 @@ class TrackReader:
             for sample in self._client.query(counted, at_seconds)
         }
 
-    def add(self, tracks: Mapping[str, RunTracks], grid: Grid, n_series: int) -> None:
+    def add(
+        self,
+        tracks: Mapping[str, RunTracks],
+        grid: Grid,
+        n_series: int,
+        limits: Sequence[int] | None = None,
+    ) -> None:
         """Look at the counters and starts of all these runs at the times of a grid.
 
         Args:
             tracks: What is known of each run so far; what is seen is added.
             grid: When to look.
             n_series: How many counters the runs have together, about.
+            limits: Counters of these power limits alone, because the others stood still then;
+                None for all.
 
         Raises:
             HistoryError: As for any query.
         """
         runs = list(tracks)
-        shown = _stored(selector(RUN_START, any_of("run", runs), *self._matchers))
+        started = _stored(selector(RUN_START, any_of("run", runs), *self._matchers))
+        counted = _stored(selector(COUNTERS, *self._conditions(runs, limits)))
         span = (grid.start_seconds, grid.end_seconds, grid.step_seconds)
-        for series in self._client.query_range(shown, *span):
-            _of(tracks, series.labels).births.update(series.points)
-        shown = _stored(selector(COUNTERS, *self._conditions(runs)))
-        for series in self._client.query_changes(shown, *span, n_series):
-            known = _of(tracks, series.labels).series
-            known.setdefault(_key(series.labels), {}).update(series.points)
+        # In one query: of the starts every point counts, because they tell when a node was seen.
+        asked = f"{started} or {counted}"
+        every = {"__name__": RUN_START}
+        for series in self._client.query_changes(asked, *span, n_series + len(runs), every):
+            track = _of(tracks, series.labels)
+            if series.labels["__name__"] == RUN_START:
+                track.births.update(series.points)
+            else:
+                track.series.setdefault(_key(series.labels), {}).update(series.points)
 
     def read_raw(
         self, run: str, targets: Sequence[Target], after: float, until: float
@@ -111,27 +123,62 @@ class TrackReader:
                 samples.setdefault(_key(series.labels), []).extend(inside)
         return {key: sorted(points) for key, points in samples.items()}
 
-    def _conditions(self, runs: Sequence[str]) -> Iterator[Matcher]:
+    def _conditions(
+        self, runs: Sequence[str], limits: Sequence[int] | None = None
+    ) -> Iterator[Matcher]:
         yield any_of("run", runs)
         yield from self._matchers
         yield equals("phase", Phase.TRAIN.value)
         # Leaves out "transition" and "mixed": there no one limit was in force.
-        yield whole_number("power_limit_watts")
+        if limits is None:
+            yield whole_number("power_limit_watts")
+        else:
+            yield any_of("power_limit_watts", [str(watts) for watts in limits])
 
 
-def node_track(node: str, targets: Sequence[TargetTrack]) -> NodeTrack:
+def node_track(
+    node: str, targets: Sequence[TargetTrack], metrics: Collection[str] = COUNTERS
+) -> NodeTrack:
     """Return what was seen of a node through all targets that show it.
 
     Where two scrapers saw it, the later look is the larger. Each counts for as long as it sees
     the run, with what it saw last.
+
+    Args:
+        node: Its name.
+        targets: What they showed.
+        metrics: Which counters.
     """
     track = NodeTrack(node)
     for target in targets:
         track.note_births(target.births.items())
         for key, points in target.series.items():
+            if key[0] not in metrics:
+                continue
             seen = points.items()
             track.note(key, seen if len(targets) == 1 else _filled(target.births, dict(seen)))
     return track
+
+
+def limits_that_grew(
+    tracks: Iterable[RunTracks], start_seconds: float, end_seconds: float
+) -> list[int] | None:
+    """Return the power limits whose counters moved between two looks, or about then.
+
+    None where a run was begun anew in between: then any of them may have fallen and risen again.
+    """
+    grew: set[int] = set()
+    for track in (track for run in tracks for track in run.values()):
+        births = {birth for at, birth in track.births.items() if at <= end_seconds}
+        if len(births) > 1:
+            return None
+        for (_, limit), points in track.series.items():
+            if limit not in grew:
+                before = [at for at in points if at <= start_seconds]
+                after = [at for at in points if start_seconds < at <= end_seconds]
+                if after and (not before or points[max(after)] != points[max(before)]):
+                    grew.add(limit)
+    return sorted(grew)
 
 
 def _filled(births: Mapping[float, float], points: Mapping[float, float]) -> list[Point]:
