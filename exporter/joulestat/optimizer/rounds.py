@@ -18,6 +18,9 @@ from joulestat.optimizer.publish import LeasePublisher, Published
 from joulestat.optimizer.search.choose import choose
 from joulestat.optimizer.search.objective import Objective
 
+EARLIER_RUNS = 3
+"""As many earlier runs of a job are asked where they had their best, the latest first."""
+
 ReadGpus = Callable[[str, Sequence[str], float], GpuEvidence]
 """Reads a run's GPUs one by one: name, UUIDs, Unix time."""
 
@@ -113,13 +116,13 @@ class Optimizer:
         names = self._history.runs(at_seconds) if runs is None else runs
         read = self._history.read_all(names, at_seconds, self._question.window_seconds)
         if self._question.power_budget_watts is not None:
-            return self._within_budget(read, self._question.power_budget_watts)
+            return self._within_budget(read, self._question.power_budget_watts, at_seconds)
         return [self._outcome(item, at_seconds) for item in read]
 
     def _outcome(self, item: RunHistory | Unread, at_seconds: float) -> Outcome:
         if isinstance(item, Unread):
             return Outcome(item.run, errors=(item.error,))
-        decided = self._decide(item)
+        decided = self._decide(item, at_seconds)
         if self._read_gpus is not None:
             try:
                 decision = _per_gpu(decided, self._read_gpus, at_seconds)
@@ -128,15 +131,20 @@ class Optimizer:
             decided = replace(decided, decision=decision)
         return self._publish(decided)
 
-    def _decide(self, history: RunHistory) -> _Decided:
+    def _decide(self, history: RunHistory, at_seconds: float) -> _Decided:
         question = self._question
         history = replace(history, tariff=_overridden(history.tariff, question.tariff))
+        profile = build_profile(history.slices, question.minimum)
+        hint_watts = None
+        if question.explore and history.live and len(profile.points) == 1 and not profile.thin:
+            hint_watts = self._best_of_earlier_runs(history, at_seconds)
         decision = choose(
             history,
-            build_profile(history.slices, question.minimum),
+            profile,
             question.objective,
             minimum=question.minimum,
             explore=question.explore,
+            hint_watts=hint_watts,
         )
         decision = _on_each_scale(decision, history)
         curve = None
@@ -147,8 +155,27 @@ class Optimizer:
             decision, history if question.keep_histories else replace(history, slices=()), curve
         )
 
+    def _best_of_earlier_runs(self, history: RunHistory, at_seconds: float) -> int | None:
+        """Return the limit that the latest earlier run of the job found best, for a first look."""
+        question = self._question
+        names = self._history.earlier_runs(history, at_seconds)[:EARLIER_RUNS]
+        for earlier in self._history.read_all(names, at_seconds, question.window_seconds):
+            if isinstance(earlier, Unread):
+                continue
+            found = choose(
+                replace(earlier, tariff=history.tariff),
+                build_profile(earlier.slices, question.minimum),
+                question.objective,
+                minimum=question.minimum,
+                explore=False,
+            )
+            same = found.reference_power_limit_watts == history.limits.reference_watts
+            if found.action is Action.HOLD and same:
+                return found.power_limit_watts
+        return None
+
     def _within_budget(
-        self, read: Iterable[RunHistory | Unread], budget_watts: float
+        self, read: Iterable[RunHistory | Unread], budget_watts: float, at_seconds: float
     ) -> list[Outcome]:
         """Divide a budget; what cannot be read could draw anything, so then nothing is divided."""
         unread: list[Outcome] = []
@@ -157,7 +184,7 @@ class Optimizer:
             if isinstance(item, Unread):
                 unread.append(Outcome(item.run, errors=(item.error,)))
             else:
-                decided[item.run] = self._decide(item)
+                decided[item.run] = self._decide(item, at_seconds)
         unknown = [d.decision.run for d in decided.values() if d.history.live and d.curve is None]
         if unread or unknown:
             names = ", ".join([*(outcome.run for outcome in unread), *unknown])

@@ -18,7 +18,7 @@ from joulestat.optimizer.search.explore import (
     next_probe,
     outlook_of,
 )
-from joulestat.optimizer.search.fit import expected_at, fitted_curve
+from joulestat.optimizer.search.fit import expected_at, expected_of, fitted_curve
 from joulestat.optimizer.search.objective import Objective, Reference
 from joulestat.optimizer.search.outlook import Outlook
 from joulestat.optimizer.search.refusals import obstacle
@@ -55,6 +55,7 @@ class _Case:
     reference: Reference
     levels: Levels
     explore: bool
+    hint_watts: int | None
 
     @property
     def min_watts(self) -> float | None:
@@ -68,6 +69,7 @@ def choose(
     *,
     minimum: Minimum,
     explore: bool,
+    hint_watts: int | None = None,
 ) -> Decision:
     """Return what to do with the run's power limit.
 
@@ -78,8 +80,9 @@ def choose(
         minimum: The evidence that the profile asked for, to say how much is missing.
         explore: Whether a limit may be proposed only to measure it. Without it the answer is
             never ``probe``.
+        hint_watts: Where earlier runs of the same job had their best; None where unknown.
     """
-    verdict = _verdict(history, profile, objective, minimum, explore=explore)
+    verdict = _verdict(history, profile, objective, minimum, hint_watts, explore=explore)
     return Decision(
         run=history.run,
         action=verdict.action,
@@ -103,6 +106,7 @@ def _verdict(
     profile: Profile,
     objective: Objective,
     minimum: Minimum,
+    hint_watts: int | None,
     *,
     explore: bool,
 ) -> _Verdict:
@@ -119,7 +123,7 @@ def _verdict(
     missing = objective.missing(reference)
     if missing:
         return _Verdict(Action.NONE, f"{missing[0].upper()}{missing[1:]}.")
-    case = _Case(history, profile, objective, minimum, reference, levels, exploring)
+    case = _Case(history, profile, objective, minimum, reference, levels, exploring, hint_watts)
     return _with_reference(case)
 
 
@@ -142,7 +146,7 @@ def _with_reference(case: _Case) -> _Verdict:
     if len(held) == 1 and not (case.explore and case.profile.thin):
         reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
         return _Verdict(Action.NONE, reason, curve=curve)
-    expected = _measured(case, outlook.watts(outlook.best))
+    expected = expected_of(case.profile.at(outlook.watts(outlook.best)), reference)
     return _Verdict(
         Action.HOLD,
         hold_reason(outlook, case.history, sorted(held, reverse=True), expected),
@@ -150,17 +154,6 @@ def _with_reference(case: _Case) -> _Verdict:
         expected,
         curve,
         numbers(outlook, levels, case.objective, case.profile),
-    )
-
-
-def _measured(case: _Case, watts: int) -> Expected:
-    """Return what a measured limit brought, out of the very sums that are shown beside it."""
-    point, reference = case.profile.at(watts), case.reference
-    if point is None:
-        return Expected(energy_saving_ratio=0.0, slowdown_ratio=1.0)
-    return Expected(
-        energy_saving_ratio=1 - point.joules_per_step / reference.joules_per_step,
-        slowdown_ratio=point.seconds_per_step / reference.seconds_per_step,
     )
 
 
@@ -293,4 +286,5 @@ def _site(case: _Case, min_watts: float) -> Site:
         steps_left=steps_left,
         steps_done=steps_done,
         tried_watts=frozenset(case.levels.limits_watts) - {reference.power_limit_watts},
+        hint_watts=case.hint_watts,
     )

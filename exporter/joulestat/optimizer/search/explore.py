@@ -65,6 +65,8 @@ class Site:
         steps_left: Steps that the choice will be used for.
         steps_done: Steps that the run has made.
         tried_watts: Limits that were ever tried, the reference apart.
+        hint_watts: Where earlier runs of the same job had their best; None where unknown. It says
+            where to look first, and is no evidence.
     """
 
     min_watts: float
@@ -74,6 +76,7 @@ class Site:
     steps_left: float
     steps_done: float
     tried_watts: frozenset[int]
+    hint_watts: int | None = None
 
 
 def floor_watts(reference_watts: int, min_watts: float) -> int:
@@ -118,12 +121,15 @@ def has_no_effect(
 def first_probe(levels: Levels, reference: Reference, objective: Objective, site: Site) -> Probe:
     """Return the first look below the reference."""
     base_watts = reference.power_limit_watts
+    floor = floor_watts(base_watts, site.min_watts)
+    if site.hint_watts is not None and floor <= site.hint_watts < base_watts:
+        return Probe(_grid(site.hint_watts), "earlier runs of this job had their best there")
     index = levels.index(base_watts)
     draw_watts = math.inf
     if index is not None:
         draw_watts = math.exp(float(levels.log_watts[index])) / reference.n_gpus
     watts = min(objective.first_ratio() * base_watts, UNDER_DRAW_RATIO * draw_watts)
-    first = max(floor_watts(base_watts, site.min_watts), _grid(watts))
+    first = max(floor, _grid(watts))
     return Probe(first, f"first look well below the reference of {base_watts} W")
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from joulestat.domain.plan import Expected, FittedPoint
+from joulestat.domain.plan import Expected, FittedPoint, OperatingPoint
+from joulestat.optimizer.search.objective import Reference
 from joulestat.optimizer.search.outlook import Outlook
 
 
@@ -13,6 +14,19 @@ def expected_at(outlook: Outlook, position: int) -> Expected:
     seconds = np.log(posterior.seconds[:, position] / posterior.seconds[:, base]).mean()
     return Expected(
         energy_saving_ratio=float(1 - np.exp(joules)), slowdown_ratio=float(np.exp(seconds))
+    )
+
+
+def expected_of(point: OperatingPoint | None, reference: Reference) -> Expected:
+    """Return what a measured limit brought, out of the very sums that are shown beside it.
+
+    None is the reference itself, measured too briefly to be shown.
+    """
+    if point is None:
+        return Expected(energy_saving_ratio=0.0, slowdown_ratio=1.0)
+    return Expected(
+        energy_saving_ratio=1 - point.joules_per_step / reference.joules_per_step,
+        slowdown_ratio=point.seconds_per_step / reference.seconds_per_step,
     )
 
 
