@@ -230,9 +230,11 @@ def test_a_limit_that_is_not_its_leases_is_foreign(node: KeptNode) -> None:
     node.leased.add(0)
     node.train("r", range(1, 5))
     node.targets_watts[0] = 150.0
-    node.train("r", range(5, 10))
+    node.train("r", range(5, 70))
 
-    limits = read(node, at=10).limits
+    being_written, limits = (read(node, at=at).limits for at in (50, 69))
+
+    assert (False, ()) == (being_written.leased, being_written.foreign)
 
     assert (False, (gpu_uuid(0),), 250) == (limits.leased, limits.foreign, limits.current_watts)
 

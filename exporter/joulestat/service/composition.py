@@ -142,7 +142,7 @@ class Service:
             "history",
             FLUSH_SECONDS,
             self._history.flush if self._history is not None else lambda: None,
-            delay_seconds=FLUSH_SECONDS,
+            delay_seconds=interval + 1.0,
         )
         self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
         self._http = HttpLoop(self._bind_apps(), protocol=BoundedConnection)

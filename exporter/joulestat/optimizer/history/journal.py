@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from joulestat.domain.errors import HistoryError
+from joulestat.optimizer.history.about import MOST_EARLIER_RUNS
 from joulestat.optimizer.history.facts import RunHistory, Unread
 from joulestat.optimizer.history.journal_run import (
     Part,
@@ -82,6 +83,8 @@ class JournalHistory:
     def earlier_runs(self, history: RunHistory, at_seconds: float) -> list[str]:
         """Return other runs of the same job label on the same GPU model, the latest first.
 
+        At most 10. Empty where the run has no job label, or its GPUs' model is not known.
+
         Raises:
             HistoryError: A source cannot be read.
         """
@@ -89,7 +92,7 @@ class JournalHistory:
         for run in self._all_runs(at_seconds):
             if same_kind(run, history):
                 latest[run.run] = max(run.start_seconds, latest.get(run.run, 0.0))
-        return sorted(latest, key=lambda run: (-latest[run], run))
+        return sorted(latest, key=lambda run: (-latest[run], run))[:MOST_EARLIER_RUNS]
 
     def _all_runs(self, at_seconds: float) -> Iterator[RunRecord]:
         for source in self._sources:

@@ -8,7 +8,8 @@ from joulestat.domain.run import Phase
 from joulestat.domain.tariff import UNKNOWN_TARIFF
 from joulestat.domain.units import ns_to_seconds, uj_to_joules
 from joulestat.optimizer.history.facts import RunHistory, Slice
-from joulestat.optimizer.history.journal_limits import limits_of
+from joulestat.optimizer.history.journal_limits import devices_of, node_references
+from joulestat.optimizer.history.limits import limits_of, on_one_scale
 from joulestat.optimizer.history.placement import present_placement
 from joulestat.optimizer.history.pulse import is_fresh
 from joulestat.runs.history.records import HistoryPage, RowRecord, RunRecord
@@ -38,6 +39,10 @@ class Part:
     def beat_seconds(self) -> float:
         """Unix time of the node's newest look as of the moment asked about; 0 before the first."""
         return self.page.node.beat_seconds or 0.0
+
+    def newest_seconds(self, at_seconds: float) -> float | None:
+        """Return the newest look, None where it is too old to say how things stand."""
+        return self.beat_seconds if at_seconds - self.beat_seconds <= PATIENCE_SECONDS else None
 
 
 def window_seconds_for(span_seconds: float) -> float:
@@ -86,22 +91,33 @@ def history_from(run: str, parts: Sequence[Part], grid: tuple[float, float, floa
     age = age if shown else None
     fresh = is_fresh(age, FLUSH_SECONDS)
     ended = all(record.spells and record.spells[-1].is_over for record in records)
-    held = [part for part in here if part.page.is_held] or here
-    devices = [
-        (device, part.beat_seconds if at_seconds - part.beat_seconds <= PATIENCE_SECONDS else None)
-        for part in held
-        for device in part.page.devices
-    ]
-    models = {device.model for device, _ in devices}
+    holding = {
+        name: part
+        for part, name in zip(parts, names, strict=True)
+        if name in present and part.page.is_held
+    } or {name: part for part, name in zip(parts, names, strict=True) if name in present}
+    nodes = {
+        device.gpu_uuid: name for name, part in holding.items() for device in part.page.devices
+    }
+    devices = devices_of(
+        [
+            (device, part.newest_seconds(at_seconds))
+            for part in holding.values()
+            for device in part.page.devices
+        ]
+    )
+    uuids = tuple(sorted(nodes))
+    limits = limits_of(devices, uuids, nodes)
+    scaled = on_one_scale(slices, node_references(limits.reference_by_gpu, nodes))
     looks = [part.beat_seconds for part in parts if part.beat_seconds >= start_seconds]
     return RunHistory(
         run=run,
-        slices=tuple(slices),
+        slices=tuple(scaled),
         window=Window(start_seconds, max(looks)) if looks else None,
-        gpu_uuids=tuple(sorted(device.gpu_uuid for device, _ in devices)),
-        gpu_model=models.pop() if len(models) == 1 else "",
+        gpu_uuids=uuids,
+        gpu_model=devices.model(uuids),
         job=latest.job,
-        limits=limits_of(devices),
+        limits=limits,
         live=fresh and any(part.page.is_held for part in here) and not ended,
         fresh=fresh,
         ended=ended,

@@ -147,7 +147,7 @@ class Observer:
             return True
         birth_ms = key[1]
         if state.end_seconds is not None and (
-            birth_ms < self._begun_ms or state.end_seconds * MS_PER_SECOND <= self._known_until_ms
+            birth_ms < self._begun_ms or state.end_seconds * MS_PER_SECOND < self._known_until_ms
         ):
             return False
         # Born before the file: where counting starts. Born since: its first values count whole.
@@ -190,7 +190,7 @@ class Observer:
         for key, state in states.items():
             felt = [slowed.get(claim.device_uuid) for claim in state.claims]
             run = self._merger.runs.get(key)
-            if run is None or not felt or (None in felt and True not in felt):
+            if run is None or not felt or None in felt:
                 continue
             run.watched_ms += passed_ms
             run.slowed_ms += passed_ms if True in felt else 0
