@@ -6,6 +6,7 @@ The optimizer sees what Prometheus would show it, with its noise, for ten stretc
 """
 
 import argparse
+import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from joulestat.devices.models import A40, A100, H100, V100, Workload
 
 SPREADS = (0.02, 0.04, 0.08)
 ROUNDS = 10
+UNLIKE = 0.03
 WORKLOADS = (Workload(0.3, 0.2), Workload(0.6, 0.2), Workload(0.8, 0.2, intensity=1.2))
 
 
@@ -31,12 +33,14 @@ class Saved:
         ratio: Energy per step saved at the end.
         longer: Step time at the end, relative.
         worst: The longest in any stretch, relative.
+        mean: The mean over all stretches, relative.
         possible: What one could save who knew everything, in steps just as long.
     """
 
     ratio: float
     longer: float
     worst: float
+    mean: float
     possible: float
 
 
@@ -58,6 +62,7 @@ def saved(of: Ring, common_watts: int, seed: int, *, told: bool = False) -> Save
         ratio=1 - of.joules_per_step(loop.limits) / joules,
         longer=of.step_seconds(loop.limits) / seconds,
         worst=max(of.step_seconds(made.limits_watts) for made in loop.stretches) / seconds,
+        mean=fmean(of.step_seconds(made.limits_watts) for made in loop.stretches) / seconds,
         possible=1 - of.joules_per_step(of.best_limits(seconds)) / joules,
     )
 
@@ -75,13 +80,33 @@ def traced_laws() -> list[Law]:
 
 
 def compare(
-    laws: Sequence[Law], spread: float, seeds: int, *, cheapest: bool, told: bool = False
+    laws: Sequence[Law],
+    spread: float,
+    seeds: int,
+    *,
+    cheapest: bool,
+    told: bool = False,
+    unlike: float = 0.0,
 ) -> list[Saved]:
-    """Return what is saved on each kind of training, several times with other GPUs each."""
+    """Return what is saved on each kind of training, several times with other GPUs each.
+
+    Args:
+        laws: Kinds of training.
+        spread: Standard deviation of the GPUs' speed.
+        seeds: How many sets of GPUs for each kind.
+        cheapest: Whether the common limit is the one with least energy, or the reference.
+        told: Whether the optimizer knows half of what waiting draws.
+        unlike: Standard deviation of what the GPUs draw when busy, which an acting limit rules out
+            and the optimizer takes to be none.
+    """
     results = []
     for seed in range(seeds):
         for number, law in enumerate(laws):
             of = ring(law, spread, seed=1_000 * seed + number)
+            draw = random.Random(number)
+            of.busy_ratios = {
+                uuid: 1 + unlike * min(max(draw.gauss(0, 1), -2), 2) for uuid in of.speeds
+            }
             common = of.cheapest_common_watts() if cheapest else law.reference_watts
             results.append(saved(of, common, seed, told=told))
     return results
@@ -94,7 +119,8 @@ def line(results: Sequence[Saved]) -> str:
         f"{100 * fmean(one.possible for one in results):.1f} % | "
         f"{len(acting)} of {len(results)} | "
         f"{100 * (max(one.longer for one in results) - 1):+.2f} % | "
-        f"{100 * (max(one.worst for one in results) - 1):+.2f} %"
+        f"{100 * (max(one.worst for one in results) - 1):+.2f} % | "
+        f"{100 * (fmean(one.mean for one in results) - 1):+.2f} %"
     )
 
 
@@ -108,7 +134,7 @@ def main() -> None:
         kinds["traced trainings"] = traced_laws()
     print(
         "| training | common limit | waiting draw | speed spread | saved | possible | acted on | "
-        f"step time, worst at the end | worst on the way |\n|{'--|' * 9}"
+        f"step time, worst at the end | worst stretch | mean of all |\n|{'--|' * 10}"
     )
     for kind, laws in kinds.items():
         for cheapest, told in ((False, False), (False, True), (True, False), (True, True)):
@@ -117,6 +143,12 @@ def main() -> None:
                 common = "cheapest" if cheapest else "reference"
                 known = "half known" if told else "unknown"
                 print(f"| {kind} | {common} | {known} | {100 * spread:.0f} % | {line(results)} |")
+        for spread in (0.0, *SPREADS):
+            results = compare(laws, spread, seeds, cheapest=False, unlike=UNLIKE)
+            print(
+                f"| {kind}, draw {100 * UNLIKE:.0f} % unlike | reference | unknown | "
+                f"{100 * spread:.0f} % | {line(results)} |"
+            )
 
 
 if __name__ == "__main__":

@@ -29,16 +29,22 @@ def is_slower(stretch: Stretch, baseline: Stretch) -> bool:
 
 
 def pace_setters(
-    stretch: Stretch, before: Stretch | None, waits: Mapping[str, Slack], common_watts: int
+    stretch: Stretch,
+    before: Stretch,
+    baseline: Stretch,
+    waits: Mapping[str, Slack],
+    common_watts: int,
 ) -> tuple[str, ...]:
     """Return the GPUs whose limit made the run slow.
 
     Those below the common limit that do not wait; where all seem to, those that were lowered last:
-    what they seem to wait for is then an error in what they are taken to draw when busy.
+    what they seem to wait for is then an error in what they are taken to draw when busy. And all
+    of them where steps were longer before already: then it helped nothing to raise those.
 
     Args:
         stretch: In which steps were longer.
-        before: The stretch before it, None if there was none.
+        before: The stretch before it.
+        baseline: The last one under the common limit.
         waits: Each GPU's slack in it; empty where that is not known.
         common_watts: The run's common limit.
     """
@@ -47,12 +53,14 @@ def pace_setters(
         for uuid, watts in stretch.limits_watts.items()
         if watts < common_watts and not same_limit(watts, common_watts)
     ]
+    if is_slower(before, baseline):
+        return tuple(lowered)
     setters = tuple(
         uuid
         for uuid in lowered
         if uuid in waits and waits[uuid].ratio <= max(SETS_PACE_SLACK, 2 * waits[uuid].stderr)
     )
-    if setters or before is None:
+    if setters:
         return setters
     return tuple(
         uuid

@@ -28,6 +28,10 @@ USED_AT_ONCE = 0.5
 """Share of a GPU's slack that one step takes. Between measured limits the curve may be twice as
 steep as it is drawn: then the step takes all of it, and no more."""
 
+FIRST_AT_MOST = 0.01
+"""What the first step below the common limit may lengthen a GPU's own step by: it shows whether
+the GPU waits at all, or only draws less than the others for the same work."""
+
 ARRIVES_AT = 0.99
 """Share of a step after which a lowered GPU is to be done: 1 % in hand."""
 
@@ -92,21 +96,12 @@ def per_gpu_limits(
     floor_watts = max(math.ceil(min_watts), _cheapest_watts(curve, common_watts, waiting_watts))
     floors = _learned_floors(evidence.stretches, curve, common_watts, waiting_watts)
     waited = slacks(baseline, curve, common_watts, waiting_watts)
-    left = {
-        uuid: carried(waited.get(uuid, slack), slack, curve, common_watts, in_force[uuid])
-        for uuid, slack in waits.items()
-    }
-    lowered = {
-        uuid: _lowered(
-            curve, in_force[uuid], left[uuid], now.step_seconds / baseline.step_seconds,
-            max(
-                floor_watts,
-                floors.get(uuid, 0),
-                math.ceil(in_force[uuid] - MOST_AT_ONCE * common_watts),
-            ),
-        )
-        for uuid in evidence.gpu_uuids
-    }  # fmt: skip
+    longer = max(1.0, now.step_seconds / baseline.step_seconds)
+    lowered = {}
+    for uuid, watts in in_force.items():
+        slack = carried(waited.get(uuid, waits[uuid]), waits[uuid], curve, common_watts, watts)
+        lowest_watts = max(floor_watts, floors.get(uuid, 0))
+        lowered[uuid] = _lowered(curve, common_watts, watts, slack, longer, lowest_watts)
     return GpuLimits(lowered, _reason(in_force, lowered, common_watts, waits), seen)
 
 
@@ -147,8 +142,7 @@ def _undone(
     """Put the GPUs that set the pace back to where the run was as fast as before."""
     now = stretches[-1]
     longer = f"Steps are {100 * (now.step_seconds / baseline.step_seconds - 1):.1f} % longer"
-    before = stretches[-2] if len(stretches) > 1 else None
-    setters = pace_setters(now, before, waits, common_watts)
+    setters = pace_setters(now, stretches[-2], baseline, waits, common_watts)
     if not setters:
         return dict.fromkeys(in_force, common_watts), (
             f"{longer} than at {common_watts} W on all GPUs, and not because of a lowered GPU: "
@@ -195,7 +189,7 @@ def _learned_floors(
         if baseline is None or not recent or not is_slower(one, baseline):
             continue
         waits = slacks(one, curve, common_watts, waiting_watts)
-        for uuid in pace_setters(one, stretches[number - 1], waits, common_watts):
+        for uuid in pace_setters(one, stretches[number - 1], baseline, waits, common_watts):
             halfway = (one.limits_watts[uuid] + common_watts) / 2
             floor_watts = math.ceil(halfway / GRID_WATTS) * GRID_WATTS
             floors[uuid] = max(floors.get(uuid, 0), floor_watts)
@@ -203,29 +197,36 @@ def _learned_floors(
 
 
 def _lowered(
-    curve: Sequence[FittedPoint], watts: int, slack: Slack, longer: float, floor_watts: int
+    curve: Sequence[FittedPoint],
+    common_watts: int,
+    watts: int,
+    slack: Slack,
+    longer: float,
+    floor_watts: int,
 ) -> int:
-    """Return the lowest limit at which a GPU still arrives in time, its own if it need not wait.
+    """Return the limit of a GPU after one more step down; its own if it need not wait.
 
     Args:
         curve: Step time by limit.
+        common_watts: The run's common limit.
         watts: The GPU's limit now.
         slack: How long it waits.
-        longer: How many times as long steps are now as under the common limit.
+        longer: How many times as long steps are now as under the common limit, at least 1.
         floor_watts: Not below this.
     """
-    if slack.ratio <= max(LEAST_SLACK, LEAST_SLACK_ERRORS * slack.stderr):
-        return watts
     at_now = curve_at(curve, watts)
-    if at_now is None:
+    if slack.ratio <= max(LEAST_SLACK, LEAST_SLACK_ERRORS * slack.stderr) or at_now is None:
         return watts
     busy = 1.0 - slack.ratio + slack.stderr
-    room = ARRIVES_AT / busy / max(1.0, longer) - 1.0
-    most_seconds = at_now.seconds_per_step * (1.0 + USED_AT_ONCE * room)
+    used = USED_AT_ONCE * (ARRIVES_AT / busy / longer - 1.0)
+    first = min(used, FIRST_AT_MOST) if same_limit(watts, common_watts) else used
+    floor_watts = max(floor_watts, math.ceil(watts - MOST_AT_ONCE * common_watts))
     lowest = watts
     for candidate in range(watts // GRID_WATTS * GRID_WATTS, floor_watts - 1, -GRID_WATTS):
         at = curve_at(curve, candidate)
-        if at is None or at.seconds_per_step > most_seconds:
+        # One step of the grid is small enough for a first one, however steep it is there.
+        most = first if candidate < watts - GRID_WATTS else used
+        if at is None or at.seconds_per_step > at_now.seconds_per_step * (1.0 + most):
             break
         lowest = min(lowest, candidate)
     return lowest
