@@ -80,6 +80,7 @@ class PrometheusServer:
                 "--storage.tsdb.retention.time=100y",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--web.enable-lifecycle",
+                "--web.enable-remote-write-receiver",
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
