@@ -185,14 +185,15 @@ def next_probe(outlook: Outlook, levels: Levels, site: Site) -> Probe | None:
     worth[np.logical_not(_may_try(outlook, gained / best_value, site))] = -np.inf
     # What is held is measured without being asked for.
     worth[outlook.best] = -np.inf
+    worth[gained < LEAST_GAIN_RATIO * best_value] = -np.inf
     position = int(np.argmax(worth))
     begun = np.flatnonzero(current & (site.visit_steps < site.window_steps) & (worth > 0))
     if len(begun):
         # What was begun is looked at to its end, for as long as it is worth anything.
         position = int(begun[0])
-    gain_ratio = float(gained[position]) / best_value
-    if worth[position] <= 0 or gain_ratio < LEAST_GAIN_RATIO:
+    if worth[position] <= 0:
         return None
+    gain_ratio = float(gained[position]) / best_value
     return Probe(int(watts[position]), _why(outlook, position, gain_ratio), gain_ratio)
 
 
