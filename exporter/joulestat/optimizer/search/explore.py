@@ -200,13 +200,17 @@ def next_probe(outlook: Outlook, levels: Levels, site: Site) -> Probe | None:
 def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
     """Tell which limits may be tried: measured ones, and a few new ones."""
     posterior = outlook.posterior
+    may = np.ones(len(posterior.limits_watts), dtype=bool)
     n_tried = len(site.tried_watts)
     long_run = site.steps_done > LONG_RUN_WINDOWS * site.window_steps
-    if n_tried < USUAL_PROBES or (long_run and n_tried < MOST_PROBES):
-        return np.ones(len(posterior.limits_watts), dtype=bool)
-    if n_tried > USUAL_PROBES:
-        return np.asarray(posterior.measured)
-    return np.asarray(posterior.measured | (gain_ratios > EXTRA_PROBE_GAIN_RATIO))
+    if n_tried >= (MOST_PROBES if long_run else USUAL_PROBES):
+        extra = gain_ratios > EXTRA_PROBE_GAIN_RATIO
+        may = np.asarray(posterior.measured | (extra & (n_tried == USUAL_PROBES)))
+    lowest = posterior.lowest_measured
+    if outlook.excess[:, lowest].mean() > 0:
+        # Below a limit that is too slow every limit is.
+        may[:lowest] = False
+    return np.asarray(may)
 
 
 def _why(outlook: Outlook, position: int, gain_ratio: float) -> str:
