@@ -140,7 +140,7 @@ def test_a_failed_round_is_said_and_the_next_one_tries_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        watch(one_round, wait)
+        watch(one_round, wait, lambda: None)
     assert [0, 1, 2, 3] == rounds
     assert "joulestat optimize: Prometheus is away\n" == capsys.readouterr().err
 

@@ -96,10 +96,16 @@ def _watch(
 ) -> None:
     """Decide round after round; at the end, release what was leased."""
     nothing = threading.Event()
+
+    def keep() -> None:
+        # Without a decision single limits may lapse; those of a budget must not, all at once.
+        if publisher is not None and flags.power_budget_kw is not None:
+            show_errors("", publisher.renew().errors)
+
     with ended_by_signals() as ending:
         try:
             with contextlib.suppress(KeyboardInterrupt):
-                watch(one_round, lambda: nothing.wait(interval_seconds))
+                watch(one_round, lambda: nothing.wait(interval_seconds), keep)
         finally:
             ending.asked = True
             release_all(publisher, keep_holds=flags.keep_lease)

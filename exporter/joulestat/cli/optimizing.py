@@ -9,7 +9,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from joulestat.domain.errors import HistoryError
+from joulestat.domain.errors import ConfigError, HistoryError
 from joulestat.domain.plan import Action, Decision
 from joulestat.optimizer.history.query_record import QueryRecord
 from joulestat.optimizer.publish import LeasePublisher, Published
@@ -140,18 +140,22 @@ def ended_by_signals() -> Iterator[Ending]:
             signal.signal(number, handler)
 
 
-def watch(one_round: Callable[[], object], wait: Callable[[], object]) -> None:
+def watch(
+    one_round: Callable[[], object], wait: Callable[[], object], keep: Callable[[], object]
+) -> None:
     """Do rounds until broken off. A failed one is said, and the next one tries again.
 
     Args:
         one_round: Decides and shows.
         wait: Waits for the next round.
+        keep: Called after a failed round.
     """
     while True:
         try:
             one_round()
-        except HistoryError as error:
+        except (HistoryError, ConfigError) as error:
             show_errors("", (str(error),))
+            keep()
         wait()
 
 

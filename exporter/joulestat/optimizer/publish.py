@@ -99,6 +99,29 @@ class LeasePublisher:
             changed = changed or not renewing
         return Published(decision.gpu_uuids, gone.released, gone.errors)
 
+    def renew(self) -> Published:
+        """Hold on to what is held, where no new decision could be made.
+
+        For a power budget: were its leases to end, the limits from before would come back all at
+        once, and with them more power than there is.
+        """
+        leased: list[str] = []
+        errors: list[str] = []
+        for uuid, held in self._held.items():
+            try:
+                held.admin.put_lease(
+                    uuid,
+                    power_limit_watts=held.limit_watts,
+                    ttl_seconds=self._ttl_seconds,
+                    holder=HOLDER,
+                    reason=f"{held.run}: {held.action.value} {held.limit_watts} W",
+                )
+            except AdminError as error:
+                errors.append(f"{uuid}: {error}")
+            else:
+                leased.append(uuid)
+        return Published(leased=tuple(leased), errors=tuple(errors))
+
     def release(self, run: str | None = None, *, keep_holds: bool = False) -> Published:
         """End leases that this publisher set.
 

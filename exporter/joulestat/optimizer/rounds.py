@@ -7,7 +7,7 @@ from joulestat.domain.errors import ConfigError, HistoryError
 from joulestat.domain.plan import Action, Decision
 from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 from joulestat.optimizer.evidence.profile import Minimum, build_profile
-from joulestat.optimizer.fleet.advice import as_decisions, run_curve
+from joulestat.optimizer.fleet.advice import as_decisions, run_curve, with_gpu_limits
 from joulestat.optimizer.fleet.budget import divide_budget
 from joulestat.optimizer.fleet.division import RunCurve
 from joulestat.optimizer.fleet.gpu_facts import GpuEvidence
@@ -243,13 +243,7 @@ def _per_gpu(decided: _Decided, read_gpus: ReadGpus, at_seconds: float) -> Decis
         return decision
     evidence = read_gpus(decision.run, decision.gpu_uuids, at_seconds)
     limits = per_gpu_limits(evidence, decision.curve, common_watts=watts, min_watts=min_watts)
-    waits = ", ".join(f"{uuid} {100 * slack:.1f} %" for uuid, slack in limits.slack_ratios.items())
-    return replace(
-        decision,
-        reason=f"{decision.reason} {limits.reason}",
-        gpu_power_limits_watts=dict(limits.limits_watts) if limits.differ else {},
-        numbers=(*decision.numbers, f"Waits for the slowest GPU at least: {waits or 'unknown'}."),
-    )
+    return with_gpu_limits(decision, limits)
 
 
 def _on_each_scale(decision: Decision, history: RunHistory) -> Decision:
