@@ -81,7 +81,16 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
+class Fit:
+    """One quantity fitted.
+
+    Attributes:
+        levels: Of each column of the design, ln.
+        cov: Their covariance.
+        scatter: Standard deviation of one step, drift apart.
+        drift: Standard deviation of the drift.
+    """
+
     levels: Vector
     cov: Vector
     scatter: float
@@ -94,16 +103,12 @@ def measure(blocks: Sequence[Block]) -> Levels:
     Args:
         blocks: In time order, at least one.
     """
-    limits = tuple(sorted({block.power_limit_watts for block in blocks}))
-    column = {limit: index for index, limit in enumerate(limits)}
-    design = np.zeros((len(blocks), len(limits)))
-    for row, block in enumerate(blocks):
-        design[row, column[block.power_limit_watts]] = 1.0
+    limits, design = columns(blocks)
     steps = np.array([block.steps for block in blocks])
     seconds = np.array([block.seconds_per_step for block in blocks])
     joules = np.array([block.joules_per_step for block in blocks])
     middle = np.array([(block.start_seconds + block.end_seconds) / 2 for block in blocks])
-    time, power = _fit(
+    time, power = fit(
         np.stack([np.log(seconds), np.log(joules / seconds)], axis=1), design, steps, middle
     )
     return Levels(
@@ -119,7 +124,17 @@ def measure(blocks: Sequence[Block]) -> Levels:
     )
 
 
-def _fit(logs: Vector, design: Vector, steps: Vector, at_seconds: Vector) -> list[_Fit]:
+def columns(blocks: Sequence[Block]) -> tuple[tuple[int, ...], Vector]:
+    """Return all limits, lowest first, and which block is at which, shape (blocks, limits)."""
+    limits = tuple(sorted({block.power_limit_watts for block in blocks}))
+    column = {limit: index for index, limit in enumerate(limits)}
+    design = np.zeros((len(blocks), len(limits)))
+    for row, block in enumerate(blocks):
+        design[row, column[block.power_limit_watts]] = 1.0
+    return limits, design
+
+
+def fit(logs: Vector, design: Vector, steps: Vector, at_seconds: Vector) -> list[Fit]:
     """Average generalised least squares over all drifts that the blocks leave possible.
 
     Args:
@@ -163,7 +178,7 @@ def _fit(logs: Vector, design: Vector, steps: Vector, at_seconds: Vector) -> lis
     return [_averaged(models, freedom + usual) for models in found]
 
 
-def _averaged(models: Sequence[_Model], freedom: int) -> _Fit:
+def _averaged(models: Sequence[_Model], freedom: int) -> Fit:
     """Average levels over models; their disagreement is part of the error."""
     best = max(model.log_weight for model in models)
     weights = np.array([math.exp(model.log_weight - best) for model in models])
@@ -177,7 +192,7 @@ def _averaged(models: Sequence[_Model], freedom: int) -> _Fit:
     drifts = np.array([model.drift for model in models])
     # A variance that is itself estimated from few blocks: Student's t has wider shoulders.
     widened = freedom / (freedom - 2)
-    return _Fit(
+    return Fit(
         levels,
         cov * widened,
         math.sqrt(float(weights @ variances)),

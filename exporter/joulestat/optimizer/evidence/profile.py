@@ -9,7 +9,9 @@ import numpy as np
 
 from joulestat.domain.plan import OperatingPoint
 from joulestat.optimizer.evidence.blocks import Block, Gathered, gather
+from joulestat.optimizer.evidence.change import faster_below, since_last_change
 from joulestat.optimizer.evidence.levels import Levels, measure
+from joulestat.optimizer.evidence.odd import without_odd
 from joulestat.optimizer.history.facts import Slice
 
 REFERENCE_WINDOWS = 4
@@ -44,6 +46,9 @@ class Profile:
         blocks: What the points rest on, in time order.
         unit: What a step is measured by: "tokens", "samples" or "steps".
         thermal_ratio: Share of the step time left out because heat set the pace.
+        odd_looks: Looks of a node left out because a counter must have been wrong in them.
+        changed: What changed in the run, so that what was measured before is left out; empty
+            where nothing did.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -52,6 +57,8 @@ class Profile:
     blocks: tuple[Block, ...] = ()
     unit: str = "steps"
     thermal_ratio: float = 0.0
+    odd_looks: int = 0
+    changed: str = ""
 
     def at(self, power_limit_watts: int) -> OperatingPoint | None:
         """Return the point measured at this limit, or None."""
@@ -88,8 +95,12 @@ def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
         slices: What the nodes did, in time order.
         minimum: Less evidence than this at a limit is no measurement.
     """
-    items = list(slices)
+    items, odd_looks = without_odd(slices)
     gathered = gather(items)
+    kept, changed = since_last_change([block for block in gathered.blocks if _has_both(block)])
+    if changed:
+        items = [item for item in items if item.start_seconds >= kept[0].start_seconds]
+        gathered = gather(items)
     errors = _errors(gathered.blocks)
     by_limit: defaultdict[int, list[Slice]] = defaultdict(list)
     for item in items:
@@ -113,14 +124,21 @@ def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
             for node in nodes
         )
         (points if enough else thin).append(point)
+    problems += faster_below(gathered.blocks) if not problems else []
     return Profile(
         tuple(points),
         tuple(thin),
         tuple(problems),
-        () if problems else gathered.blocks,
+        () if problems else tuple(block for block in gathered.blocks if _has_both(block)),
         gathered.unit,
         gathered.thermal_seconds / gathered.all_seconds if gathered.all_seconds else 0.0,
+        odd_looks,
+        changed,
     )
+
+
+def _has_both(block: Block) -> bool:
+    return block.joules_per_step > 0 and block.seconds_per_step > 0
 
 
 def _by_node(items: Iterable[Slice]) -> tuple[dict[str, float], dict[str, float]]:
@@ -153,7 +171,7 @@ def _point(
 
 def _errors(blocks: Sequence[Block]) -> dict[int, tuple[float, float]]:
     """Return relative errors of joules and seconds by limit, where there are blocks enough."""
-    usable = [b for b in blocks if b.joules_per_step > 0 and b.seconds_per_step > 0]
+    usable = [block for block in blocks if _has_both(block)]
     if not usable:
         return {}
     levels = measure(usable)
