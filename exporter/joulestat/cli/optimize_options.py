@@ -39,7 +39,7 @@ source_options = _many(
         multiple=True,
         type=_FILE,
         metavar="PATH",
-        help="An exporter's own history instead (history.sqlite in its state folder). One per node.",
+        help="An exporter's own history instead: history.sqlite in its state folder. One per node.",
     ),
     click.option(
         "--history.admin",
