@@ -151,7 +151,8 @@ def main() -> None:
                 searched = do_all(search_in_memory, jobs, given.processes)
             else:
                 searched = search_through(given.through, jobs)
-            show_search(runs, searched, do_all(sweep_exhaustively, jobs, given.processes))
+            swept = [[_do(sweep_exhaustively, job) for job in group] for group in jobs]
+            show_search(runs, searched, swept)
             if given.worst:
                 show_worst(searched, given.every)
         print(f"{time.monotonic() - started:.0f} s\n", flush=True)
