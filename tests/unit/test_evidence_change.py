@@ -8,6 +8,7 @@ import pytest
 
 from fakes.evidence import blocks_of, slices_of
 from joulestat.optimizer.evidence.change import faster_below, since_last_change
+from joulestat.optimizer.evidence.levels import measure
 from joulestat.optimizer.evidence.profile import Minimum, build_profile
 
 MEASURED = {300: (200.0, 1.0), 215: (160.0, 1.1)}
@@ -105,11 +106,11 @@ def test_a_profile_rests_on_what_came_after_the_change() -> None:
 
 
 def test_a_lower_limit_that_seems_faster_contradicts_itself() -> None:
-    (said,) = faster_below(blocks_of([(300, 8), (215, 8)], {**MEASURED, 215: (160.0, 0.8)}))
+    visits = [(300, 8), (215, 8)]
+    (said,) = faster_below(measure(blocks_of(visits, {**MEASURED, 215: (160.0, 0.8)})))
 
     assert "steps seem 20.0 % shorter at 215 W than at 300 W" in said
-    assert [] == faster_below(blocks_of([(300, 8), (215, 8)], MEASURED))
-    assert [] == faster_below([])
+    assert [] == faster_below(measure(blocks_of(visits, MEASURED)))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -117,4 +118,4 @@ def test_noise_that_makes_a_lower_limit_seem_faster_is_no_contradiction(seed: in
     same = {300: (200.0, 1.0), 215: (160.0, 1.0)}
     blocks = blocks_of([(300, 20), (215, 8)], same, factors=scattered(0.03, seed, 28))
 
-    assert [] == faster_below(blocks)
+    assert [] == faster_below(measure(blocks))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from joulestat.optimizer.evidence.blocks import Block
-from joulestat.optimizer.evidence.levels import Vector, columns, fit, measure
+from joulestat.optimizer.evidence.levels import Levels, Vector, columns, fit
 
 CHANGE_RATIO = 0.04
 """A smaller change is left to the drift, which the errors allow for."""
@@ -59,19 +59,15 @@ def since_last_change(blocks: Sequence[Block]) -> tuple[tuple[Block, ...], str]:
     return kept, said
 
 
-def faster_below(blocks: Sequence[Block]) -> list[str]:
+def faster_below(levels: Levels) -> list[str]:
     """Return, for people, where steps seem clearly faster at a lower limit than at a higher one.
 
     No limit does that. The run changed on the way, where no limit was long enough in force on
     both sides to see it. Measured again, the higher limit shows the change.
 
     Args:
-        blocks: In time order.
+        levels: What was measured, with the errors of its differences.
     """
-    blocks = [block for block in blocks if block.joules_per_step > 0 and block.seconds_per_step > 0]
-    if not blocks:
-        return []
-    levels = measure(blocks)
     logs, cov = levels.log_seconds, levels.cov_seconds
     worst: tuple[float, int, int] | None = None
     for high in range(1, len(logs)):

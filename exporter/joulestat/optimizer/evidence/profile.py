@@ -101,7 +101,9 @@ def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
     if changed:
         items = [item for item in items if item.start_seconds >= kept[0].start_seconds]
         gathered = gather(items)
-    errors = _errors(gathered.blocks)
+    usable = tuple(block for block in gathered.blocks if _has_both(block))
+    levels = measure(usable) if usable else None
+    errors = {} if levels is None else _errors(levels, usable)
     by_limit: defaultdict[int, list[Slice]] = defaultdict(list)
     for item in items:
         by_limit[item.power_limit_watts].append(item)
@@ -124,12 +126,13 @@ def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
             for node in nodes
         )
         (points if enough else thin).append(point)
-    problems += faster_below(gathered.blocks) if not problems else []
+    if levels is not None and not problems:
+        problems += faster_below(levels)
     return Profile(
         tuple(points),
         tuple(thin),
         tuple(problems),
-        () if problems else tuple(block for block in gathered.blocks if _has_both(block)),
+        () if problems else usable,
         gathered.unit,
         gathered.thermal_seconds / gathered.all_seconds if gathered.all_seconds else 0.0,
         odd_looks,
@@ -169,14 +172,10 @@ def _point(
     )
 
 
-def _errors(blocks: Sequence[Block]) -> dict[int, tuple[float, float]]:
+def _errors(levels: Levels, blocks: Sequence[Block]) -> dict[int, tuple[float, float]]:
     """Return relative errors of joules and seconds by limit, where there are blocks enough."""
-    usable = [block for block in blocks if _has_both(block)]
-    if not usable:
-        return {}
-    levels = measure(usable)
     count: defaultdict[int, int] = defaultdict(int)
-    for block in usable:
+    for block in blocks:
         count[block.power_limit_watts] += 1
     found = {}
     for index, limit in enumerate(levels.limits_watts):
