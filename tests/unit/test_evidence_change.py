@@ -90,6 +90,15 @@ def test_a_small_change_is_left_to_the_drift() -> None:
     assert "" == since_last_change(blocks_of(VISITS, MEASURED, factors=factors))[1]
 
 
+@pytest.mark.parametrize(("factor", "is_seen"), [(0.7, True), (1.3, True), (1.1, False)])
+def test_after_a_short_time_only_a_large_change_is_believed(factor: float, is_seen: bool) -> None:
+    """Blocks of 20 s: four of them, and 80 s, before the change under its limit."""
+    factors = changed_at(12, factor, scattered(0.01, 2))
+    blocks = blocks_of(VISITS, MEASURED, factors=factors, seconds=20.0)[:26]
+
+    assert is_seen == bool(since_last_change(blocks)[1])
+
+
 def test_what_another_limit_does_is_no_change() -> None:
     assert "" == since_last_change(blocks_of([(300, 10), (215, 30)], MEASURED))[1]
 

@@ -20,6 +20,9 @@ CHANGE_ERRORS = 6.0
 LEAST_BLOCKS = 4
 LEAST_SECONDS = 300.0
 """A limit must have been in force for so long on both sides, and in so many blocks."""
+LARGE_CHANGE_RATIO = 0.15
+LARGE_LEAST_SECONDS = 60.0
+"""No drift goes so far: a change as large as this is believed sooner."""
 MOST_CHANGES = 4
 
 FASTER_RATIO = 0.03
@@ -90,9 +93,12 @@ def faster_below(levels: Levels) -> list[str]:
 
 
 def _change(blocks: Sequence[Block]) -> _Change | None:
-    moments = _moments(blocks)
+    long = set(_moments(blocks, LEAST_SECONDS))
+    moments = _moments(blocks, LARGE_LEAST_SECONDS)
     if not moments:
         return None
+    least = np.array([CHANGE_RATIO if at in long else LARGE_CHANGE_RATIO for at in moments])
+    least = np.log1p(least)
     logs = np.array(
         [
             (math.log(b.seconds_per_step), math.log(b.joules_per_step / b.seconds_per_step))
@@ -102,7 +108,7 @@ def _change(blocks: Sequence[Block]) -> _Change | None:
     steps = np.array([block.steps for block in blocks])
     _, design = columns(blocks)
     sizes, errors = _jumps(logs, design, steps, moments)
-    beyond = np.abs(sizes) > np.maximum(math.log1p(CHANGE_RATIO), CHANGE_ERRORS * errors)
+    beyond = np.abs(sizes) > np.maximum(least[:, None], CHANGE_ERRORS * errors)
     if not np.any(beyond):
         return None
     clearness = np.where(beyond, np.abs(sizes) / np.maximum(errors, 1e-9), 0.0)
@@ -112,13 +118,13 @@ def _change(blocks: Sequence[Block]) -> _Change | None:
     with_jump = np.column_stack([design, _after(len(blocks), position)])
     fitted = fit(logs, with_jump, steps, middle)[quantity]
     size, error = float(fitted.levels[-1]), math.sqrt(max(0.0, float(fitted.cov[-1, -1])))
-    if abs(size) <= max(math.log1p(CHANGE_RATIO), CHANGE_ERRORS * error):
+    if abs(size) <= max(float(least[which]), CHANGE_ERRORS * error):
         return None
     # How large it is, is told as people would work it out.
     return _Change(position, float(sizes[which, quantity]), quantity)
 
 
-def _moments(blocks: Sequence[Block]) -> list[int]:
+def _moments(blocks: Sequence[Block], least_seconds: float) -> list[int]:
     """Return positions with enough blocks of one limit before and from there on."""
     counts: dict[int, tuple[Vector, Vector]] = {}
     for watts in {block.power_limit_watts for block in blocks}:
@@ -130,7 +136,7 @@ def _moments(blocks: Sequence[Block]) -> list[int]:
         for position in range(1, len(blocks))
         if any(
             min(number[position - 1], number[-1] - number[position - 1]) >= LEAST_BLOCKS
-            and min(seconds[position - 1], seconds[-1] - seconds[position - 1]) >= LEAST_SECONDS
+            and min(seconds[position - 1], seconds[-1] - seconds[position - 1]) >= least_seconds
             for number, seconds in counts.values()
         )
     ]
