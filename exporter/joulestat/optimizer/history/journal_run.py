@@ -152,7 +152,7 @@ def _slices(
         has_samples = any(total.samples for total in totals)
         has_tokens = any(total.tokens for total in totals)
         for row in part.rows:
-            if row.phase != Phase.TRAIN.value or not row.power_limit_watts.isdigit():
+            if row.phase != Phase.TRAIN or not row.power_limit_watts.isdigit():
                 continue
             # Rows that reach far back bridge a time without looks.
             bridges = row.start_seconds < row.window_seconds - step_seconds
@@ -179,7 +179,7 @@ def _steps_done(parts: Iterable[Part]) -> float:
     spans = []
     for part in parts:
         record = part.page.run
-        steps = sum(t.steps for t in part.page.totals if t.phase == Phase.TRAIN.value)
+        steps = sum(t.steps for t in part.page.totals if t.phase == Phase.TRAIN)
         if record is not None and steps:
             end = record.spells[-1].end_seconds if record.spells else record.last_push_seconds
             spans.append((record.start_seconds, end, steps))
@@ -199,7 +199,7 @@ def _other_phase_ratio(parts: Iterable[Part], at_seconds: float) -> float | None
     since = at_seconds - RECENT_SECONDS
     rows = [row for part in parts for row in part.rows if row.end_seconds >= since]
     all_ns = sum(row.duration_ns for row in rows)
-    other_ns = sum(row.duration_ns for row in rows if row.phase != Phase.TRAIN.value)
+    other_ns = sum(row.duration_ns for row in rows if row.phase != Phase.TRAIN)
     return other_ns / all_ns if all_ns else None
 
 

@@ -50,13 +50,19 @@ LIMITS = (
     " ORDER BY start_ms DESC LIMIT :most"
 )
 
+FIRST_ROW = (
+    "SELECT min(first_ms) FROM (SELECT (SELECT min(start_ms) FROM interval"
+    " WHERE interval.cell_id = cell.cell_id) AS first_ms"
+    " FROM run JOIN cell USING (run_id) WHERE name = ?)"
+)
+
 ROWS = (
     "SELECT interval.end_ms / :window * :window AS window_ms, min(start_ms), max(end_ms),"
     " phase, power_limit, sum(interval.steps), sum(interval.duration_ns),"
     " sum(interval.energy_uj), sum(interval.samples), sum(interval.tokens),"
     " sum(slowed_ms), sum(watched_ms)"
     " FROM run JOIN cell USING (run_id) JOIN interval USING (cell_id)"
-    " WHERE name = :run AND interval.end_ms BETWEEN :start AND :end"
+    " WHERE name = :run AND interval.start_ms <= :end AND interval.end_ms BETWEEN :start AND :end"
     " GROUP BY window_ms, phase, power_limit ORDER BY window_ms, min(start_ms) LIMIT :most"
 )
 

@@ -194,12 +194,18 @@ def _run(connection: sqlite3.Connection, name: str, at_ms: int) -> RunRecord | N
 def _rows(
     connection: sqlite3.Connection, run: str, grid: tuple[int, int, int], at_most: int
 ) -> tuple[tuple[RowRecord, ...], int | None]:
-    start_ms, end_ms, window_ms = grid
-    found = connection.execute(
-        queries.ROWS,
-        {"run": run, "start": start_ms, "end": end_ms, "window": window_ms, "most": at_most + 1},
-    ).fetchall()
-    next_start_ms = None
+    """Return a page of rows, and where the next page starts, None after the last."""
+    asked_ms, end_ms, window_ms = grid
+    (first_ms,) = connection.execute(queries.FIRST_ROW, (run,)).fetchone()
+    if first_ms is None:
+        return (), None
+    start_ms = max(asked_ms, first_ms)
+    # A row for each window is usual, so this much time is about one page; sorting all that is
+    # left for each page would take longer the longer the run is.
+    page_end_ms = (start_ms // window_ms + at_most) * window_ms
+    span = {"start": start_ms, "end": min(end_ms, page_end_ms - 1), "window": window_ms}
+    found = connection.execute(queries.ROWS, {"run": run, **span, "most": at_most + 1}).fetchall()
+    next_start_ms = page_end_ms if page_end_ms <= end_ms else None
     if len(found) > at_most:
         # Whole windows only: the last one may go on beyond the page.
         next_start_ms = found[-1][0]
