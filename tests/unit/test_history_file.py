@@ -76,6 +76,17 @@ def test_a_disk_that_takes_nothing_is_logged_once_counted_and_made_up_for(
     assert {("train", "250"): (39, 39 * 10**9, 3900 * 10**6, 39 * 32, 0)} == sums(node.page())
 
 
+def test_a_folder_that_is_gone_hurts_no_tick_and_is_counted(node: KeptNode) -> None:
+    node.path.parent.rename(node.path.parent.with_name("elsewhere"))
+    started(node).train("r", [1, 2])
+
+    node.keeper.flush()
+    node.keeper.flush()
+    assert 2 == node.keeper.failures
+    node.path.parent.with_name("elsewhere").rename(node.path.parent)
+    assert 2 == sum(row.steps for row in node.page().rows)
+
+
 def test_a_reader_sees_one_state_of_the_file_while_it_is_written(node: KeptNode) -> None:
     started(node).train("r", [1, 2])
     before = node.page()

@@ -13,8 +13,11 @@ from joulestat.domain.device import CallError, Device, PowerLimits, Reading
 from joulestat.domain.limit import PowerControl
 from joulestat.domain.run import TRANSITION, Counts, Phase, Push
 from joulestat.domain.snapshot import Snapshot
+from joulestat.domain.tariff import Tariff
 from joulestat.domain.units import NS_PER_SECOND, UJ_PER_JOULE
 from joulestat.runs.budgets import Budgets
+from joulestat.runs.history.file import NodeIdentity
+from joulestat.runs.history.keeper import HistoryKeeper
 from joulestat.runs.ledger import LedgerPolicy
 from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
@@ -242,3 +245,16 @@ def test_a_gpu_that_fails_is_not_up_and_keeps_its_energy(host: Host) -> None:
     assert not snapshot.devices[0].up
     assert gpu_joules(snapshot) == pytest.approx(host.joules)
     assert snapshot.ticks.errors == {(GPU.uuid, failed.call, failed.error): 1}
+
+
+def test_a_history_that_cannot_be_written_is_counted_and_hurts_no_tick(
+    host: Host, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "no-such-folder" / "history.sqlite"
+    keeper = HistoryKeeper(nowhere, NodeIdentity("node", "memory", Tariff()), 3600.0)
+    host.sampler._history = keeper
+    host.run(1.0)
+
+    keeper.flush()
+
+    assert 1 == host.run(1.0).ticks.errors["", "save_history", "StateError"]

@@ -35,6 +35,8 @@ STATUS: Mapping[type[errors.JoulestatError], HTTPStatus] = MappingProxyType(
         errors.ControlReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.StateError: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.HistoryError: HTTPStatus.BAD_GATEWAY,
+        errors.HistoryUnreachable: HTTPStatus.BAD_GATEWAY,
+        errors.QueryTooLarge: HTTPStatus.BAD_GATEWAY,
         errors.AdminError: HTTPStatus.BAD_GATEWAY,
     }
 )
