@@ -11,7 +11,7 @@ PYTHON_CODE := exporter tests
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak lint format bench wheel prometheus victoria clean
+.PHONY: help demo test faults soak wrong lint format bench wheel prometheus victoria clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ faults: $(VENV)/installed ## Let the drivers' stand-ins misbehave in every way o
 
 soak: $(VENV)/installed ## Try 100,000 random plans of driver faults on the meter (8 minutes)
 	FAULT_PLANS=100000 $(BIN)/python -m pytest -q tests/properties/test_fault_plans.py $(ARGS)
+
+wrong: $(VENV)/installed ## Ask for advice on 500 broken histories: never one that the truth does not support (3 minutes)
+	WRONG_ANSWERS=500 $(BIN)/python -m pytest -q tests/properties/test_wrong_answers.py $(ARGS)
 
 bench: $(VENV)/installed ## Measure what the parts cost: one table
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)

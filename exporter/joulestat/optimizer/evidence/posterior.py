@@ -7,7 +7,6 @@ measured limit nothing is ever held: there the slope of the last two points only
 look may pay.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -170,16 +169,3 @@ def _spread(
     steeper = STEEPER_BELOW if below_off == BELOW_SECONDS else 1.0
     result[:, ~inside] = logs[:, :1] + below * (steeper * slope + below_off * normal[:, 1:2])
     return np.asarray(result)
-
-
-def log_errors(levels: Levels, watts: int, reference_watts: int) -> tuple[float, float] | None:
-    """Return ln of the slowdown between two measured limits, and its standard error."""
-    one, other = levels.index(watts), levels.index(reference_watts)
-    if one is None or other is None:
-        return None
-    cov = levels.cov_seconds
-    variance = cov[one, one] + cov[other, other] - 2 * cov[one, other]
-    return (
-        float(levels.log_seconds[one] - levels.log_seconds[other]),
-        math.sqrt(max(0.0, float(variance))),
-    )

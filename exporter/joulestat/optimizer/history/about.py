@@ -10,7 +10,14 @@ from joulestat.optimizer.history.facts import RunHistory
 from joulestat.optimizer.history.limits import GPU_INFO
 from joulestat.optimizer.history.placement import Target, target_of
 from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.selector import Matcher, any_of, equals, one_of, selector
+from joulestat.optimizer.history.selector import (
+    Matcher,
+    any_of,
+    equals,
+    few_at_once,
+    one_of,
+    selector,
+)
 from joulestat.optimizer.history.tracks import RUN_START
 
 RUN_GPU = "joulestat_run_gpu"
@@ -100,10 +107,9 @@ class AboutReader:
     def holders(self, uuids: Sequence[str], at_seconds: float) -> dict[str, set[str]]:
         """Return the runs that hold each of these devices at a moment."""
         holders: dict[str, set[str]] = {}
-        if uuids:
-            for sample in self._client.query(
-                selector(RUN_GPU, any_of("gpu_uuid", uuids)), at_seconds
-            ):
+        for lot in few_at_once(uuids):
+            shown = selector(RUN_GPU, any_of("gpu_uuid", lot))
+            for sample in self._client.query(shown, at_seconds):
                 holders.setdefault(sample.labels["gpu_uuid"], set()).add(sample.labels["run"])
         return holders
 
@@ -127,16 +133,16 @@ class AboutReader:
         ]
         infos = self._client.query(" or ".join(named), at_seconds)
         runs = {sample.labels["run"] for sample in infos} - {history.run}
-        if not runs:
-            return []
-        chosen = (one_of("run", sorted(runs)), *self._matchers)
         model = selector(GPU_INFO, equals("model", history.gpu_model))
-        held = (
-            f"max by(run, gpu_uuid) (last_over_time({selector(RUN_GPU, *chosen)}[{span}s])) "
-            f"* on(gpu_uuid) group_left() max by(gpu_uuid) (last_over_time({model}[{span}s]))"
-        )
-        begun = f"max by(run) (max_over_time({selector(RUN_START, *chosen)}[{span}s]))"
-        latest = self._client.query(f"{begun} and on(run) {held}", at_seconds)
+        latest: list[Sample] = []
+        for lot in few_at_once(sorted(runs)):
+            chosen = (one_of("run", lot), *self._matchers)
+            held = (
+                f"max by(run, gpu_uuid) (last_over_time({selector(RUN_GPU, *chosen)}[{span}s])) "
+                f"* on(gpu_uuid) group_left() max by(gpu_uuid) (last_over_time({model}[{span}s]))"
+            )
+            begun = f"max by(run) (max_over_time({selector(RUN_START, *chosen)}[{span}s]))"
+            latest += self._client.query(f"{begun} and on(run) {held}", at_seconds)
         latest.sort(key=lambda sample: sample.value, reverse=True)
         return [sample.labels["run"] for sample in latest[:MOST_EARLIER_RUNS]]
 

@@ -91,8 +91,6 @@ class BatchReader:
         for grid in grids:
             self._look([*reads.values()], grid, n_series)
         for read in reads.values():
-            if not read.is_claimed:
-                read.claims_ever = self._about.claims_ever(read.run, read.start_seconds, end)
             for step_seconds in plan.finer_steps_seconds:
                 cells = cells_of(read.step_tracks(), read.start_seconds)
                 for grid in finer_grids(cells, step_seconds, end, read.n_series):
@@ -111,6 +109,10 @@ class BatchReader:
         if limits is None or limits:
             self._tracks.add({read.run: read.tracks for read in reads}, grid, n_series, limits)
             for read in reads:
+                if not read.is_claimed and not read.claims_ever:
+                    read.claims_ever = self._about.claims_ever(
+                        read.run, read.start_seconds, read.pulse.end_seconds
+                    )
                 read.looked(grid)
 
     def _histories(
@@ -127,8 +129,9 @@ class BatchReader:
         holders = self._about.holders(every, end)
         hot = self._heat.ever(every, start, end)
         for run, read in reads.items():
+            node_of = read.nodes()
             nodes = {
-                uuid: read.nodes().get(target, "")
+                uuid: node_of.get(target, "")
                 for target, claimed in read.claims.items()
                 for uuid in claimed
             }

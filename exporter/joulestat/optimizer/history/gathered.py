@@ -55,11 +55,13 @@ class Gathered:
     counted: Counted = field(default_factory=Counted)
     problems: list[str] = field(default_factory=list)
     _by_node: dict[str, NodeTrack] = field(default_factory=dict)
+    _nodes: dict[Target, str] = field(default_factory=dict)
 
     def looked(self, grid: Grid) -> None:
         """Take note that the counters were looked at."""
         self.grids.append(grid)
         self._by_node = {}
+        self._nodes = {}
 
     @property
     def is_claimed(self) -> bool:
@@ -73,7 +75,9 @@ class Gathered:
 
     def nodes(self) -> dict[Target, str]:
         """Return the node behind each target."""
-        return nodes_of(self.tracks, self.claims)
+        if not self._nodes:
+            self._nodes = nodes_of(self.tracks, self.claims)
+        return self._nodes
 
     def node_tracks(self) -> dict[str, NodeTrack]:
         """Return the counters of each node, whichever targets show it."""

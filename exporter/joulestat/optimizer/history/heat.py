@@ -8,7 +8,7 @@ from joulestat.domain.device import ThrottleReason
 from joulestat.optimizer.history.facts import Slice
 from joulestat.optimizer.history.looks import Grid
 from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.selector import Matcher, any_of, one_of, selector
+from joulestat.optimizer.history.selector import Matcher, any_of, few_at_once, one_of, selector
 
 THROTTLED = "joulestat_gpu_throttled"
 REASONS = tuple(reason for reason in ThrottleReason if reason is not ThrottleReason.POWER_CAP)
@@ -52,17 +52,18 @@ class HeatReader:
         Raises:
             HistoryError: As for any query.
         """
-        if not uuids:
-            return {}
-        shown = f"max_over_time({_shown(uuids)}[{math.ceil(end - start)}s])"
-        samples = self._client.query(f"max by(gpu_uuid) ({shown})", end)
-        return {sample.labels["gpu_uuid"]: sample.value > 0 for sample in samples}
+        slowed: dict[str, bool] = {}
+        for lot in few_at_once(uuids):
+            shown = f"max_over_time({_shown(lot)}[{math.ceil(end - start)}s])"
+            for sample in self._client.query(f"max by(gpu_uuid) ({shown})", end):
+                slowed[sample.labels["gpu_uuid"]] = sample.value > 0
+        return slowed
 
     def read(self, hot: Mapping[str, bool], grids: Sequence[Grid]) -> Heat:
         """Return the shares before each look of these grids.
 
-        One query for each grid, and none where no device was ever slowed. Of several reasons the
-        one that lasted longest counts: they mostly come together.
+        A query for each grid and 150 devices, and none where no device was ever slowed. Of several
+        reasons the one that lasted longest counts: they mostly come together.
 
         Args:
             hot: Whether each device was ever slowed.
@@ -70,13 +71,14 @@ class HeatReader:
         """
         slowed = [uuid for uuid, is_hot in hot.items() if is_hot]
         ratios: dict[float, dict[str, float]] = {}
-        for grid in grids if slowed else ():
+        for grid in grids:
             window = math.ceil(max(grid.step_seconds, SHORTEST_WINDOW_SECONDS))
-            shown = f"max by(gpu_uuid) (avg_over_time({_shown(slowed)}[{window}s]))"
             span = (grid.start_seconds, grid.end_seconds, grid.step_seconds)
-            for series in self._client.query_range(shown, *span):
-                for at_seconds, share in series.points:
-                    ratios.setdefault(at_seconds, {})[series.labels["gpu_uuid"]] = share
+            for lot in few_at_once(slowed):
+                shown = f"max by(gpu_uuid) (avg_over_time({_shown(lot)}[{window}s]))"
+                for series in self._client.query_range(shown, *span):
+                    for at_seconds, share in series.points:
+                        ratios.setdefault(at_seconds, {})[series.labels["gpu_uuid"]] = share
         return Heat(hot, ratios)
 
 

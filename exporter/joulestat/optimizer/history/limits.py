@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from joulestat.domain.units import LIMIT_TOLERANCE_WATTS, same_limit
 from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits, Slice
 from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.selector import any_of, selector
+from joulestat.optimizer.history.selector import any_of, few_at_once, selector
 
 ENFORCED = "joulestat_gpu_power_limit_enforced_watts"
 TARGET = "joulestat_gpu_power_limit_target_watts"
@@ -62,7 +62,7 @@ class Devices:
 def read_devices(
     client: PrometheusClient, uuids: Sequence[str], start_seconds: float, end_seconds: float
 ) -> Devices:
-    """Read what is known of these devices: three queries at most, whose answers are short.
+    """Read what is known of these devices: three queries for every 150 of them, short answers.
 
     Args:
         client: Where to ask.
@@ -73,32 +73,31 @@ def read_devices(
     Raises:
         HistoryError: As for any query.
     """
-    if not uuids:
-        return Devices()
-    devices = any_of("gpu_uuid", uuids)
     watts: dict[str, dict[str, float]] = {}
     models: dict[str, str] = {}
-    for sample in client.query(selector(SHOWN, devices), end_seconds):
-        metric, uuid = sample.labels["__name__"], sample.labels["gpu_uuid"]
-        if metric == GPU_INFO:
-            models[uuid] = sample.labels.get("model", "")
-        else:
-            watts.setdefault(metric, {})[uuid] = sample.value
+    seen: dict[str, Counter[int]] = {}
     span = max(1, math.ceil(end_seconds - start_seconds))
     step = min(max(span / MOST_FREQUENT_LOOKS, SHORTEST_STEP_SECONDS), LONGEST_STEP_SECONDS)
-    unleased = (
-        f"max by(gpu_uuid) ({selector(ENFORCED, devices)}) "
-        f"unless on(gpu_uuid) {selector(TARGET, devices)}"
-    )
-    # Counted in the server: a series for each limit and device, not one point for each look.
-    counted = (
-        f'count_over_time(count_values by(gpu_uuid) ("limit_watts", {unleased})'
-        f"[{span}s:{math.ceil(step)}s])"
-    )
-    seen: dict[str, Counter[int]] = {}
-    for sample in client.query(counted, end_seconds):
-        limit_watts = round(float(sample.labels["limit_watts"]))
-        seen.setdefault(sample.labels["gpu_uuid"], Counter())[limit_watts] += round(sample.value)
+    for lot in few_at_once(uuids):
+        devices = any_of("gpu_uuid", lot)
+        for sample in client.query(selector(SHOWN, devices), end_seconds):
+            metric, uuid = sample.labels["__name__"], sample.labels["gpu_uuid"]
+            if metric == GPU_INFO:
+                models[uuid] = sample.labels.get("model", "")
+            else:
+                watts.setdefault(metric, {})[uuid] = sample.value
+        unleased = (
+            f"max by(gpu_uuid) ({selector(ENFORCED, devices)}) "
+            f"unless on(gpu_uuid) {selector(TARGET, devices)}"
+        )
+        # Counted in the server: a series for each limit and device, not a point for each look.
+        counted = (
+            f'count_over_time(count_values by(gpu_uuid) ("limit_watts", {unleased})'
+            f"[{span}s:{math.ceil(step)}s])"
+        )
+        for sample in client.query(counted, end_seconds):
+            counts = seen.setdefault(sample.labels["gpu_uuid"], Counter())
+            counts[round(float(sample.labels["limit_watts"]))] += round(sample.value)
     return Devices(watts, models, seen, _targets_before(client, watts, end_seconds))
 
 
@@ -112,12 +111,12 @@ def _targets_before(
         for uuid in targets.keys() & enforced.keys()
         if not same_limit(targets[uuid], enforced[uuid])
     ]
-    if not off:
-        return {}
-    shown = client.query(
-        selector(TARGET, any_of("gpu_uuid", sorted(off))), end_seconds - FOREIGN_SECONDS
-    )
-    return {sample.labels["gpu_uuid"]: sample.value for sample in shown}
+    before: dict[str, float] = {}
+    for lot in few_at_once(sorted(off)):
+        shown = selector(TARGET, any_of("gpu_uuid", lot))
+        for sample in client.query(shown, end_seconds - FOREIGN_SECONDS):
+            before[sample.labels["gpu_uuid"]] = sample.value
+    return before
 
 
 def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) -> Limits:

@@ -39,16 +39,17 @@ def nodes_of(
         targets: All targets that show the run.
         uuids_by_target: Devices that the run claimed, as each target shows them.
     """
-    nodes: list[tuple[set[str], list[Target]]] = []
-    for target in sorted(targets, key=sorted):
-        uuids = set(uuids_by_target.get(target, ()))
-        members = [target]
-        for node in [node for node in nodes if node[0] & uuids]:
-            nodes.remove(node)
-            uuids |= node[0]
-            members += node[1]
-        nodes.append((uuids, members))
-    return {target: _name(min(members, key=sorted)) for _, members in nodes for target in members}
+    members: dict[int, list[Target]] = {}
+    lot_of: dict[str, int] = {}
+    for lot, target in enumerate(sorted(targets, key=sorted)):
+        members[lot] = [target]
+        for uuid in uuids_by_target.get(target, ()):
+            known = lot_of.get(uuid, lot)
+            if known != lot:
+                members[lot] += members.pop(known)
+                lot_of = {u: lot if at == known else at for u, at in lot_of.items()}
+            lot_of[uuid] = lot
+    return {target: _name(min(node, key=sorted)) for node in members.values() for target in node}
 
 
 def present_placement(slices: Sequence[Slice], tolerance_seconds: float) -> list[Slice]:

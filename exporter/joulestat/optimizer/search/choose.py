@@ -27,6 +27,7 @@ from joulestat.optimizer.search.wording import (
     hold_reason,
     numbers,
     why_only_reference,
+    with_change,
 )
 
 LEAST_WINDOWS_LEFT = 50
@@ -87,7 +88,7 @@ def choose(
         run=history.run,
         action=verdict.action,
         power_limit_watts=verdict.power_limit_watts,
-        reason=verdict.reason,
+        reason=with_change(verdict.reason, profile),
         objective=objective.parameters(),
         reference_power_limit_watts=history.limits.reference_watts,
         points=profile.points,

@@ -61,6 +61,13 @@ def hold_reason(
     return reason
 
 
+def with_change(reason: str, profile: Profile) -> str:
+    """Add to a reason that the run changed, and so what was measured before does not count."""
+    if not profile.changed:
+        return reason
+    return f"{reason} {profile.changed[0].upper()}{profile.changed[1:].rstrip('.')}."
+
+
 def pace(slowdown_ratio: float) -> str:
     """Return "5.0 % slower" for 1.05."""
     percent = 100 * (slowdown_ratio - 1)
@@ -79,6 +86,8 @@ def numbers(
         f"{100 * levels.drift_seconds:.2g} %."
     )
     found = [scatter]
+    if profile.odd_looks:
+        found.append(f"{profile.odd_looks} looks with impossible power were left out.")
     value = outlook.values
     for watts in levels.limits_watts:
         index = posterior.index(watts)
