@@ -25,12 +25,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from benchmarks.fleet_history import Fleet, fill  # noqa: E402
-from joulestat.optimizer.evidence.profile import Minimum, build_profile  # noqa: E402
+from joulestat.optimizer.evidence.profile import Minimum  # noqa: E402
 from joulestat.optimizer.history.facts import RunHistory  # noqa: E402
 from joulestat.optimizer.history.prometheus import PrometheusHistory  # noqa: E402
 from joulestat.optimizer.history.promql import PrometheusClient  # noqa: E402
 from joulestat.optimizer.history.query_record import QueryRecord  # noqa: E402
-from joulestat.optimizer.search.choose import choose  # noqa: E402
+from joulestat.optimizer.rounds import Optimizer, Question  # noqa: E402
 from joulestat.optimizer.search.objective import Slowdown  # noqa: E402
 from servers.victoria import VictoriaServer, missing  # noqa: E402
 
@@ -41,16 +41,19 @@ REPEATS = 3
 def main() -> None:
     """Import, read, print."""
     asked = _arguments()
+    fleet = Fleet(asked.gpus, asked.runs, asked.days, asked.scrape)
     if asked.read:
-        print(
-            json.dumps(_read(asked.read, Fleet(asked.gpus, asked.runs, asked.days, asked.scrape)))
-        )
+        print(json.dumps(_read(asked.read, asked.server_pid, fleet)))
         return
     os.environ["PATH"] += f"{os.pathsep}{UNPACKED}"
     if missing():
         raise SystemExit(missing())
     with tempfile.TemporaryDirectory() as scratch:
-        print(json.dumps(_measure(asked, asked.folder or Path(scratch)), indent=2))
+        print(
+            json.dumps(
+                _measure(fleet, asked.folder or Path(scratch), fill_only=asked.fill_only), indent=2
+            )
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,11 +65,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="keep the history here, or read what is there")
     parser.add_argument("--fill-only", action="store_true", help="import into --folder, no more")
     parser.add_argument("--read", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--server-pid", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    fleet = Fleet(asked.gpus, asked.runs, asked.days, asked.scrape)
+def _measure(fleet: Fleet, folder: Path, *, fill_only: bool) -> dict[str, Any]:
     stored = folder / "stored.json"
     with VictoriaServer(folder) as server:
         if not stored.exists():
@@ -74,9 +77,9 @@ def _measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             n_samples = fill(server, fleet)
             took = time.perf_counter() - begin
             stored.write_text(json.dumps({"samples": n_samples, "import_seconds": round(took)}))
-        if asked.fill_only:
+        if fill_only:
             return dict(json.loads(stored.read_text()))
-        again = [sys.executable, __file__, "--read", server.url]
+        again = [sys.executable, __file__, "--read", server.url, f"--server-pid={server.pid}"]
         size = [f"--gpus={fleet.n_gpus}", f"--days={fleet.days}", f"--runs={fleet.n_runs}",
                 f"--scrape={fleet.scrape_seconds}"]  # fmt: skip
         reading = subprocess.run([*again, *size], check=True, stdout=subprocess.PIPE)
@@ -92,7 +95,7 @@ def _measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def _read(url: str, fleet: Fleet) -> dict[str, Any]:
+def _read(url: str, server_pid: int, fleet: Fleet) -> dict[str, Any]:
     """Read one run and all of them, deciding about each."""
     records: list[QueryRecord] = []
     with PrometheusClient(url, on_query=records.append, monotonic=time.perf_counter) as client:
@@ -102,52 +105,69 @@ def _read(url: str, fleet: Fleet) -> dict[str, Any]:
         )
         records.clear()
 
+        optimizer = Optimizer(history, Question(Slowdown(1.05), Minimum(), explore=True))
+
         def one() -> int:
-            read = history.read(fleet.runs[0], fleet.end_seconds)
-            decision = _decide(read)
-            return len(read.slices) if decision else 0
+            return _decided(optimizer, fleet.runs[:1], fleet.end_seconds)
 
         def all_runs() -> int:
-            n_read = 0
-            for read in history.read_all(history.runs(fleet.end_seconds), fleet.end_seconds):
-                if isinstance(read, RunHistory) and _decide(read):
-                    n_read += 1
-            return n_read
+            return _decided(optimizer, None, fleet.end_seconds)
+
+        def all_read() -> int:
+            runs = history.runs(fleet.end_seconds)
+            return sum(isinstance(r, RunHistory) for r in history.read_all(runs, fleet.end_seconds))
 
         found = {"samples_stored_of_one_run": round(touched[0].value)}
-        for name, work, repeats in (("one_run", one, REPEATS), ("all_runs", all_runs, 1)):
-            found |= {
-                f"{name}_{key}": value for key, value in _timed(work, records, repeats).items()
-            }
+        for name, work, repeats in (
+            ("one_run", one, REPEATS),
+            ("all_read", all_read, 1),
+            ("all_runs", all_runs, 1),
+        ):
+            timed = _timed(work, records, server_pid, repeats)
+            found |= {f"{name}_{key}": value for key, value in timed.items()}
     own = resource.getrusage(resource.RUSAGE_SELF)
     found["client_peak_rss_megabytes"] = own.ru_maxrss // 1024
     return found
 
 
-def _decide(read: RunHistory) -> str:
-    profile = build_profile(read.slices, Minimum())
-    return choose(read, profile, Slowdown(1.05), minimum=Minimum(), explore=True).reason
+def _decided(optimizer: Optimizer, runs: list[str] | None, at_seconds: float) -> int:
+    """Decide about runs and return about how many that was possible."""
+    return sum(outcome.decision is not None for outcome in optimizer.round(runs, at_seconds))
 
 
-def _timed(work: Callable[[], int], records: list[QueryRecord], repeats: int) -> dict[str, float]:
+def _timed(
+    work: Callable[[], int], records: list[QueryRecord], server_pid: int, repeats: int
+) -> dict[str, float]:
     """Return what it took, the first and the fastest time."""
     seconds = []
     for _ in range(repeats):
         records.clear()
         begin, cpu = time.perf_counter(), time.process_time()
+        server_cpu = _cpu_seconds(server_pid)
         result = work()
         seconds.append(time.perf_counter() - begin)
-        busy = time.process_time() - cpu
+        busy, server_busy = time.process_time() - cpu, _cpu_seconds(server_pid) - server_cpu
     return {
         "result": result,
         "seconds_first": round(seconds[0], 3),
         "seconds_fastest": round(min(seconds), 3),
         "client_cpu_seconds": round(busy, 3),
-        "server_seconds": round(sum(record.seconds for record in records), 3),
+        "server_cpu_seconds": round(server_busy, 3),
+        "waited_for_server_seconds": round(sum(record.seconds for record in records), 3),
         "queries": len(records),
         "points": sum(record.n_points for record in records),
         "megabytes": round(sum(record.n_bytes for record in records) / 1e6, 2),
     }
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used; it tells more than time on a busy machine.
+
+    Source:
+        proc_pid_stat(5): utime and stime, fields 14 and 15.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_rss_megabytes(pid: int) -> int:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from fakes.scripted_server import ScriptedServer, answer_bytes
 from joulestat.domain.errors import HistoryError
 from joulestat.optimizer.history.promql import MAX_POINTS, PrometheusClient
-from joulestat.optimizer.history.selector import Matcher, equals, one_of, selector, whole_number
+from joulestat.optimizer.history.selector import (
+    MOST_BYTES_AT_ONCE,
+    Matcher,
+    equals,
+    few_at_once,
+    one_of,
+    selector,
+    whole_number,
+)
 
 URL = "http://prometheus.test:9090"
 
@@ -229,6 +237,15 @@ def test_alternatives_are_literal() -> None:
     assert r'{__name__=~"a_total|b_total",gpu_uuid=~"GPU-1\\.5\\|x|.*"}'.replace(
         ".*", r"\\.\\*"
     ) == selector(["a_total", "b_total"], one_of("gpu_uuid", ["GPU-1.5|x", ".*"]))
+
+
+@given(st.lists(st.text(alphabet="ab.*é-", max_size=64), max_size=200))
+@settings(deadline=None)
+def test_long_lists_of_values_are_asked_for_in_lots_that_a_server_takes(values: list[str]) -> None:
+    lots = list(few_at_once(values))
+
+    assert values == [value for lot in lots for value in lot]
+    assert all(len(str(one_of("x", lot)).encode()) <= MOST_BYTES_AT_ONCE + 10 for lot in lots)
 
 
 def test_whole_numbers_leave_transition_and_mixed_out() -> None:
