@@ -61,7 +61,7 @@ def test_a_card_that_waits_draws_its_static_watts_meanwhile() -> None:
 
 
 def test_a_card_cannot_wait_all_the_time() -> None:
-    with pytest.raises(ConfigError, match="waiting_ratio=1.0; it must be 0 to below 1"):
+    with pytest.raises(ConfigError, match=r"waiting_ratio=1.0; it must be 0 to below 1"):
         Workload(compute_share=0.3, base_step_seconds=0.2, waiting_ratio=1.0)
 
 
