@@ -109,11 +109,15 @@ def point_of(pair: Any) -> Point:
     return round(at_seconds, 3), value
 
 
-def changes_of(pairs: Iterable[Sequence[Any]]) -> list[Point]:
+def changes_of(pairs: Iterable[Sequence[Any]], *, every: bool = False) -> list[Point]:
     """Return the first point and those whose value differs from the one before.
 
     Most of a run's counters stand still most of the time. Texts are compared, which costs a
     tenth of reading numbers.
+
+    Args:
+        pairs: Times and values as they came.
+        every: Return all points after all.
 
     Raises:
         HistoryError: As for ``point_of``.
@@ -125,7 +129,9 @@ def changes_of(pairs: Iterable[Sequence[Any]]) -> list[Point]:
             if pair[1] != before:
                 changes.append(point_of(pair))
                 before = pair[1]
-    except (TypeError, LookupError) as error:
+            elif every:
+                changes.append((round(float(pair[0]), 3), changes[-1][1]))
+    except (TypeError, ValueError, LookupError) as error:
         raise HistoryError("Prometheus answered a series that is no list of samples") from error
     return changes
 

@@ -10,19 +10,28 @@ from joulestat.optimizer.history.answers import Sample
 from joulestat.optimizer.history.facts import RunHistory, Slice
 from joulestat.optimizer.history.gathered import Gathered, history_of
 from joulestat.optimizer.history.heat import HeatReader, with_heat
+from joulestat.optimizer.history.increments import STEPS
 from joulestat.optimizer.history.limits import limits_of, on_one_scale, read_devices
 from joulestat.optimizer.history.looks import Grid, Plan, cells_of, finer_grids, plan_looks
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.pulse import Pulse, PulseReader
 from joulestat.optimizer.history.selector import Matcher, equals, selector
 from joulestat.optimizer.history.totals import TotalsReader, is_simple
-from joulestat.optimizer.history.tracks import LOOKBACK_SECONDS, TrackReader, limits_that_grew
+from joulestat.optimizer.history.tracks import (
+    LOOKBACK_SECONDS,
+    TrackReader,
+    lasting_limits,
+    limits_that_grew,
+    limits_without_energy,
+)
 
 LONGEST_HISTORY_SECONDS = 30 * 86_400.0
 """How far back a run's start is looked for unless told otherwise."""
 
 MOST_SERIES = 1_500
 """As many counters are read at once, unless one run alone has more."""
+BRIEF_SECONDS = 21_600.0
+"""Less than this is looked at in one go, whatever it holds."""
 LIKELY_SERIES = 30
 """Counters to reckon with where a run shows none right now."""
 
@@ -88,31 +97,58 @@ class BatchReader:
         start = min(read.start_seconds for read in reads.values())
         n_series = sum(read.n_series for read in reads.values())
         grids = plan.grids(start)
-        for grid in grids:
+        self._look_over([*reads.values()], grids[0], n_series)
+        for grid in grids[1:]:
             self._look([*reads.values()], grid, n_series)
         for read in reads.values():
             for step_seconds in plan.finer_steps_seconds:
                 cells = cells_of(read.step_tracks(), read.start_seconds)
                 for grid in finer_grids(cells, step_seconds, end, read.n_series):
                     self._look([read], grid, read.n_series)
+            missed = limits_without_energy(read.tracks)
+            if missed:
+                tracks = {read.run: read.tracks}
+                self._tracks.add(tracks, grids[0], read.n_series, missed)
+                read.looked(grids[0])
         for run, counted in self._totals.read(list(reads), end).items():
             read = reads[run]
             simple = is_simple(read.tracks, counted)
             read.counted = counted if simple else self._totals.read_again(run, end, self._span)
 
+    def _look_over(self, reads: Sequence[Gathered], grid: Grid, n_series: int) -> None:
+        """Look at all of the runs' time: at steps, and at all else of the limits that lasted.
+
+        Of the others all else is looked at when they are looked into; so most of the samples of
+        a long run need not be touched. Where counting does not begin at the run's birth, or
+        begins anew, everything is looked at.
+        """
+        tracks = {read.run: read.tracks for read in reads}
+        whole = any(read.pulse.birth_seconds < read.start_seconds for read in reads)
+        short = grid.end_seconds - grid.start_seconds < BRIEF_SECONDS
+        lasting: list[int] | None = None
+        if not (whole or short):
+            self._tracks.add(tracks, grid, n_series, None, (STEPS,))
+            lasting = lasting_limits(tracks.values())
+        if lasting is None or lasting:
+            self._tracks.add(tracks, grid, n_series, lasting)
+        for read in reads:
+            self._claim(read)
+            read.looked(grid)
+
+    def _claim(self, read: Gathered) -> None:
+        """See to it that it is known which devices each target showed."""
+        if not read.is_claimed and not read.claims_ever:
+            end = read.pulse.end_seconds
+            read.claims_ever = self._about.claims_ever(read.run, read.start_seconds, end)
+
     def _look(self, reads: Sequence[Gathered], grid: Grid, n_series: int) -> None:
-        """Look at all counters at first, then at those that are known to have moved."""
-        limits = None
-        if reads[0].grids:
-            tracks = [read.tracks for read in reads]
-            limits = limits_that_grew(tracks, grid.start_seconds, grid.end_seconds)
+        """Look at the counters that are known to have moved."""
+        tracks = [read.tracks for read in reads]
+        limits = limits_that_grew(tracks, grid.start_seconds, grid.end_seconds)
         if limits is None or limits:
             self._tracks.add({read.run: read.tracks for read in reads}, grid, n_series, limits)
             for read in reads:
-                if not read.is_claimed and not read.claims_ever:
-                    read.claims_ever = self._about.claims_ever(
-                        read.run, read.start_seconds, read.pulse.end_seconds
-                    )
+                self._claim(read)
                 read.looked(grid)
 
     def _histories(

@@ -209,10 +209,8 @@ class PrometheusClient:
         grid = (start_seconds, end_seconds, step_seconds)
         for item in self._ask_range(expression, grid, max(1, n_series)):
             labels, pairs = labels_of(item), item.get("values", ())
-            if whole is not None and whole.items() <= labels.items():
-                yield Series(labels, tuple(point_of(pair) for pair in pairs))
-            else:
-                yield Series(labels, tuple(changes_of(pairs)))
+            every = whole is not None and whole.items() <= labels.items()
+            yield Series(labels, tuple(changes_of(pairs, every=every)))
 
     def _ask_range(self, expression: str, grid: _Grid, n_series: int) -> Iterator[dict[str, Any]]:
         """Yield the elements of the results of all requests that the range takes."""

@@ -9,6 +9,7 @@ from joulestat.optimizer.history.answers import Labels, Point
 from joulestat.optimizer.history.increments import (
     ALWAYS_SHOWN,
     COUNTERS,
+    ENERGY_JOULES,
     STEPS,
     CounterKey,
     NodeTrack,
@@ -30,6 +31,8 @@ LOOKBACK_SECONDS = 300.0
 """Prometheus repeats a series' last value for this long, unless it was marked stale."""
 RETENTION_SECONDS = 900.0
 """The exporter shows an ended run for this long: a node that vanishes sooner did not end."""
+ENOUGH_LOOKS = 8
+"""A limit with steps at more looks than these lasts; others are looked into anyway."""
 RAW_AT_MOST_SECONDS = 3_600.0
 """Raw samples are read over an hour at most: more can take a production server down."""
 
@@ -72,6 +75,7 @@ class TrackReader:
         grid: Grid,
         n_series: int,
         limits: Sequence[int] | None = None,
+        metrics: Sequence[str] = COUNTERS,
     ) -> None:
         """Look at the counters and starts of all these runs at the times of a grid.
 
@@ -81,13 +85,14 @@ class TrackReader:
             n_series: How many counters the runs have together, about.
             limits: Counters of these power limits alone, because the others stood still then;
                 None for all.
+            metrics: Which counters.
 
         Raises:
             HistoryError: As for any query.
         """
         runs = list(tracks)
         started = _stored(selector(RUN_START, any_of("run", runs), *self._matchers))
-        counted = _stored(selector(COUNTERS, *self._conditions(runs, limits)))
+        counted = _stored(selector(metrics, *self._conditions(runs, limits)))
         span = (grid.start_seconds, grid.end_seconds, grid.step_seconds)
         # In one query: of the starts every point counts, because they tell when a node was seen.
         asked = f"{started} or {counted}"
@@ -179,6 +184,36 @@ def limits_that_grew(
                 if after and (not before or points[max(after)] != points[max(before)]):
                     grew.add(limit)
     return sorted(grew)
+
+
+def lasting_limits(tracks: Iterable[RunTracks]) -> list[int] | None:
+    """Return the power limits under which steps were seen to be made at many looks.
+
+    None where a run was begun anew in between: then all counters matter all the time.
+    """
+    lasting: set[int] = set()
+    for track in (track for run in tracks for track in run.values()):
+        if len(set(track.births.values())) > 1:
+            return None
+        for (metric, limit), points in track.series.items():
+            if metric == STEPS and len(points) > ENOUGH_LOOKS:
+                lasting.add(limit)
+    return sorted(lasting)
+
+
+def limits_without_energy(tracks: RunTracks) -> list[int]:
+    """Return the power limits whose steps were looked at when their energy was not."""
+    missed: set[int] = set()
+    for track in tracks.values():
+        for (metric, limit), points in track.series.items():
+            if metric == STEPS:
+                energy = track.series.get((ENERGY_JOULES, limit), {})
+                before = 0.0
+                for at_seconds in sorted(points):
+                    if points[at_seconds] != before and at_seconds not in energy:
+                        missed.add(limit)
+                    before = points[at_seconds]
+    return sorted(missed)
 
 
 def _filled(births: Mapping[float, float], points: Mapping[float, float]) -> list[Point]:
