@@ -130,19 +130,20 @@ def _verdict(
 
 def _with_reference(case: _Case) -> _Verdict:
     reference, levels = case.reference, case.levels
-    # What would be held could be measured limits only, and none above the reference: whoever set
-    # that limit had a reason.
+    # Measured limits alone may be held, and none above the reference: who set it had a reason.
     held = {p.power_limit_watts for p in case.profile.points} & set(levels.limits_watts)
-    if case.min_watts is not None:
-        floor = floor_watts(reference.power_limit_watts, case.min_watts)
-        lowest = has_no_effect(levels, reference.power_limit_watts, floor, reference.n_gpus, held)
-        if lowest is not None:
-            return _without_effect(lowest, reference)
+    lowest = _no_effect(case, held)
+    if lowest is not None:
+        return _without_effect(lowest, reference)
     outlook = outlook_of(levels, reference, case.objective, case.min_watts, held)
     if case.explore and case.min_watts is not None:
         probe = _probe(case, outlook, case.min_watts)
         if probe is not None:
             return probe
+        # No look is worth more, and nothing is better: then also a brief one says it.
+        lowest = _no_effect(case, set(levels.limits_watts))
+        if lowest is not None and outlook.best == outlook.reference:
+            return _without_effect(lowest, reference)
     curve = fitted_curve(outlook) if len(levels.limits_watts) > 1 else ()
     if len(held) == 1 and not (case.explore and case.profile.thin):
         reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
@@ -156,6 +157,15 @@ def _with_reference(case: _Case) -> _Verdict:
         curve,
         numbers(outlook, levels, case.objective, case.profile),
     )
+
+
+def _no_effect(case: _Case, enough: set[int]) -> int | None:
+    """Return the lowest measured limit if even it changes nothing, as far as can be told."""
+    if case.min_watts is None:
+        return None
+    reference = case.reference
+    floor = floor_watts(reference.power_limit_watts, case.min_watts)
+    return has_no_effect(case.levels, reference.power_limit_watts, floor, reference.n_gpus, enough)
 
 
 def _reference(history: RunHistory, point: OperatingPoint) -> Reference:
@@ -236,7 +246,10 @@ def _probe(case: _Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
                 f"others because all are compared with it: {evidence_so_far(point, wanted)}.",
             )
         if case.history.limits.leased and current is not None and current < reference_watts:
-            probe: Probe | None = Probe(current, f"still measuring: {_thin(case, current)}")
+            probe: Probe | None = Probe(
+                current,
+                f"still measuring: {evidence_so_far(case.profile.thin_at(current), case.minimum)}",
+            )
         elif floor_watts(reference_watts, min_watts) >= reference_watts:
             return None
         else:
@@ -248,7 +261,7 @@ def _probe(case: _Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
     watts = probe.power_limit_watts
     reason = probe.reason
     if watts == current and case.profile.at(watts) is None:
-        reason = f"still measuring: {_thin(case, watts)}"
+        reason = f"still measuring: {evidence_so_far(case.profile.thin_at(watts), case.minimum)}"
     expected = None
     if len(case.levels.limits_watts) > 1 and watts in outlook.posterior.limits_watts:
         expected = expected_at(outlook, outlook.posterior.index(watts))
@@ -260,10 +273,6 @@ def _probe(case: _Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
         fitted_curve(outlook) if len(case.levels.limits_watts) > 1 else (),
         numbers(outlook, case.levels, case.objective, case.profile),
     )
-
-
-def _thin(case: _Case, watts: int) -> str:
-    return evidence_so_far(case.profile.thin_at(watts), case.minimum)
 
 
 def _times(minimum: Minimum, factor: int) -> Minimum:
