@@ -69,6 +69,10 @@ class TracedRun:
 
         return at
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what was computed: it goes to other processes as what it was read as."""
+        return {name: value for name, value in self.__dict__.items() if name != "curve"}
+
     @property
     def reference(self) -> Reference:
         """Return what the search has to compare with, known exactly."""
