@@ -28,7 +28,7 @@ MOST_PARTS = 32
 MOST_CELLS = 24
 MOST_SPANS = 8
 """How many parts are looked into in one go, and in how many queries."""
-MOST_POINTS = 2_000_000
+MOST_POINTS = 1_000_000
 """About as many points are read of one run, whatever its history looks like."""
 
 ENOUGH_SLICES = 8
@@ -104,7 +104,7 @@ def plan_looks(
     affordable = MOST_POINTS / max(n_series, 1)
     if n_dense <= min(MOST_DENSE_LOOKS, affordable):
         return Plan(end_seconds, dense)
-    n_looks = min(max(affordable / 2, LEAST_COARSE_LOOKS), MOST_COARSE_LOOKS)
+    n_looks = min(max(affordable / 4, LEAST_COARSE_LOOKS), MOST_COARSE_LOOKS)
     # In steps of a half more, so that runs of about one age have one plan.
     factor = 2
     while factor < n_dense / n_looks:
@@ -114,7 +114,8 @@ def plan_looks(
     return Plan(
         end_seconds,
         step_seconds=dense * middle * math.ceil(factor / middle),
-        n_recent=round(min(recent, max(affordable / 2, LEAST_COARSE_LOOKS))),
+        # Of the last hour only the counters that moved are read, a few limits of many.
+        n_recent=round(min(recent, max(affordable, LEAST_COARSE_LOOKS))),
         finer_steps_seconds=(dense,) if middle == 1 else (dense * middle, dense),
     )
 
