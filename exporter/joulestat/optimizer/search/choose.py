@@ -130,7 +130,7 @@ def _verdict(
 
 def _with_reference(case: _Case) -> _Verdict:
     reference, levels = case.reference, case.levels
-    # Measured limits alone may be held, and none above the reference: who set it had a reason.
+    # Only measured limits are held, and none above the reference: who set it had a reason.
     held = {p.power_limit_watts for p in case.profile.points} & set(levels.limits_watts)
     lowest = _no_effect(case, held)
     if lowest is not None:
@@ -140,7 +140,6 @@ def _with_reference(case: _Case) -> _Verdict:
         probe = _probe(case, outlook, case.min_watts)
         if probe is not None:
             return probe
-        # No look is worth more, and nothing is better: then also a brief one says it.
         lowest = _no_effect(case, set(levels.limits_watts))
         if lowest is not None and outlook.best == outlook.reference:
             return _without_effect(lowest, reference)
@@ -297,4 +296,5 @@ def _site(case: _Case, min_watts: float) -> Site:
         steps_done=steps_done,
         tried_watts=frozenset(case.levels.limits_watts) - {reference.power_limit_watts},
         hint_watts=case.hint_watts,
+        known_watts=frozenset(point.power_limit_watts for point in case.profile.points),
     )

@@ -67,6 +67,7 @@ class Site:
         tried_watts: Limits that were ever tried, the reference apart.
         hint_watts: Where earlier runs of the same job had their best; None where unknown. It says
             where to look first, and is no evidence.
+        known_watts: Limits with evidence enough.
     """
 
     min_watts: float
@@ -77,6 +78,7 @@ class Site:
     steps_done: float
     tried_watts: frozenset[int]
     hint_watts: int | None = None
+    known_watts: frozenset[int] = frozenset()
 
 
 def floor_watts(reference_watts: int, min_watts: float) -> int:
@@ -206,8 +208,12 @@ def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
     if n_tried >= (MOST_PROBES if long_run else USUAL_PROBES):
         extra = gain_ratios > EXTRA_PROBE_GAIN_RATIO
         may = np.asarray(posterior.measured | (extra & (n_tried == USUAL_PROBES)))
+    outside = outlook.excess.mean(axis=0) > 0
+    # What was measured well and is too slow is not looked at again and again.
+    known = np.isin(posterior.limits_watts, list(site.known_watts))
+    may[known & outside] = False
     lowest = posterior.lowest_measured
-    if outlook.excess[:, lowest].mean() > 0:
+    if outside[lowest]:
         # Below a limit that is too slow every limit is.
         may[:lowest] = False
     return np.asarray(may)
