@@ -140,9 +140,6 @@ def _with_reference(case: _Case) -> _Verdict:
         probe = _probe(case, outlook, case.min_watts)
         if probe is not None:
             return probe
-        lowest = _no_effect(case, set(levels.limits_watts))
-        if lowest is not None and outlook.best == outlook.reference:
-            return _without_effect(lowest, reference)
     curve = fitted_curve(outlook) if len(levels.limits_watts) > 1 else ()
     if len(held) == 1 and not (case.explore and case.profile.thin):
         reason = why_only_reference(case.history, reference.power_limit_watts, explore=case.explore)
