@@ -126,6 +126,6 @@ def test_limits_within_the_drivers_rounding_count_as_back() -> None:
 
 
 def test_more_time_means_more_evidence_per_limit() -> None:
-    # (90 - 12 - 5) / 4 - 3 = 15.25
-    assert 15.0 == DemoOptions(seconds=90).minimum.seconds
+    # (90 - 12 - 5 - 3 * 3) / (4 + 3) = 9.1
+    assert 9.0 == DemoOptions(seconds=90).minimum.seconds
     assert 4.0 == DemoOptions(seconds=40).minimum.seconds
