@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from fakes.evidence import slices_of
-from joulestat.optimizer.evidence.blocks import MAX_BLOCKS, Block, gather
+from joulestat.optimizer.evidence.blocks import MAX_BLOCKS, Block, gather, whole
 from joulestat.optimizer.history.facts import Slice
 
 MEASURED = {300: (200.0, 1.0), 200: (160.0, 1.2), 150: (150.0, 1.5)}
@@ -160,6 +160,8 @@ def test_time_in_which_heat_sets_the_pace_is_no_evidence_and_is_counted() -> Non
 
 
 def test_all_of_it_can_be_one_block() -> None:
-    (block,) = gather(slices_of([(300, 37)], MEASURED), most_blocks=1).blocks
+    items = slices_of([(300, 37)], MEASURED)
+    block = whole(items, gather(items).reckoning)
 
+    assert block is not None
     assert (370.0, 0.0, 555.0) == (block.steps, block.start_seconds, block.end_seconds)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from joulestat.optimizer.history.facts import Slice
 
 MAX_BLOCKS = 96
-"""Comparing costs the cube of their number, a few milliseconds for 96. More would not see more:
-long visits are cut more coarsely instead, and only beyond 96 visits the oldest are left out."""
+"""Comparing 96 takes two milliseconds. More would not see more: long visits are cut more coarsely
+instead, and only beyond 96 visits the oldest are left out."""
 BLOCKS_PER_VISIT = 8
 """A short visit is still cut into so many, if it has as many slices and there is room: what
 cannot be seen to scatter has no error."""
@@ -76,6 +76,11 @@ class Gathered:
         return self.reckoning.unit
 
 
+_Sums = tuple[float, float, float, float]
+"""Steps, work, joules and step seconds of a node."""
+_NOTHING: _Sums = (0.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(slots=True)
 class _Look:
     """All nodes between two looks at their counters, under one limit."""
@@ -83,33 +88,32 @@ class _Look:
     limit: int
     start: float
     end: float
-    nodes: dict[str, list[float]] = field(default_factory=dict)
-    """Steps, work, joules and step seconds by node."""
+    nodes: dict[str, _Sums] = field(default_factory=dict)
+    node_seconds: float = 0.0
 
     def add(self, item: Slice, work: float) -> None:
-        known = self.nodes.setdefault(item.node, [0.0, 0.0, 0.0, 0.0])
-        for part, amount in enumerate((item.steps, work, item.joules, item.step_seconds)):
-            known[part] += amount
+        self._add(item.node, item.steps, work, item.joules, item.step_seconds)
 
     def merge(self, other: "_Look") -> None:
         self.end = max(self.end, other.end)
-        for node, parts in other.nodes.items():
-            known = self.nodes.setdefault(node, [0.0, 0.0, 0.0, 0.0])
-            for part, amount in enumerate(parts):
-                known[part] += amount
+        for node, sums in other.nodes.items():
+            self._add(node, *sums)
+
+    def _add(self, node: str, steps: float, work: float, joules: float, seconds: float) -> None:
+        old = self.nodes.get(node, _NOTHING)
+        self.nodes[node] = (old[0] + steps, old[1] + work, old[2] + joules, old[3] + seconds)
+        self.node_seconds += seconds
 
     def steps(self) -> float:
         """Return the steps of all nodes together."""
-        return sum(parts[0] for parts in self.nodes.values())
+        return sum(sums[0] for sums in self.nodes.values())
 
     def seconds(self) -> float:
         """Return step time, the mean over nodes: they make the same steps."""
-        return sum(parts[3] for parts in self.nodes.values()) / max(1, len(self.nodes))
+        return self.node_seconds / max(1, len(self.nodes))
 
 
-def gather(
-    slices: Iterable[Slice], reckoning: Reckoning | None = None, *, most_blocks: int = MAX_BLOCKS
-) -> Gathered:
+def gather(slices: Iterable[Slice]) -> Gathered:
     """Return the blocks that slices amount to.
 
     Every node counts the same steps, and joules and steps of one node stand at one instant, so
@@ -119,28 +123,50 @@ def gather(
 
     Args:
         slices: What the nodes did, in time order.
-        reckoning: What a step is measured by; None to find out from these slices.
-        most_blocks: With 1, all of it is one block.
     """
     items = list(slices)
-    reckoning = reckoning or _reckoning(items)
-    thermal = everything = 0.0
-    kept: list[Slice] = []
-    for item in items:
-        everything += item.step_seconds
-        if item.thermal_ratio is not None and item.thermal_ratio > THERMAL_RATIO:
-            thermal += item.step_seconds
-        elif item.node in reckoning.nodes:
-            kept.append(item)
-    looks = _looks(kept, reckoning)
-    if most_blocks == 1:
-        blocks = [_block(_whole(looks), 0)] if any(look.steps() for look in looks) else []
-        return Gathered(tuple(blocks), reckoning, thermal, everything)
-    visits = _visits(looks)
-    blocks = []
+    reckoning = _reckoning(items)
+    visits = _visits(_looks(_usable(items, reckoning), reckoning))
+    blocks: list[Block] = []
     for number, (stay, wanted) in enumerate(zip(visits, _blocks_per_visit(visits), strict=True)):
         blocks += _cut(stay, number, wanted, reckoning.nodes)
-    return Gathered(tuple(blocks[-most_blocks:]), reckoning, thermal, everything)
+    return Gathered(
+        tuple(blocks[-MAX_BLOCKS:]),
+        reckoning,
+        sum(item.step_seconds for item in items if _is_hot(item)),
+        sum(item.step_seconds for item in items),
+    )
+
+
+def whole(slices: Iterable[Slice], reckoning: Reckoning) -> Block | None:
+    """Return all of some slices, of one limit, as one block; None where no step was made.
+
+    Args:
+        slices: In time order.
+        reckoning: What a step is measured by.
+    """
+    look: _Look | None = None
+    for item in _usable(slices, reckoning):
+        if look is None:
+            look = _Look(item.power_limit_watts, item.start_seconds, item.end_seconds)
+        look.add(item, _work(item, reckoning))
+        look.end = item.end_seconds
+    return None if look is None or not look.steps() else _block(look, 0)
+
+
+def _usable(items: Iterable[Slice], reckoning: Reckoning) -> list[Slice]:
+    return [item for item in items if item.node in reckoning.nodes and not _is_hot(item)]
+
+
+def _is_hot(item: Slice) -> bool:
+    return item.thermal_ratio is not None and item.thermal_ratio > THERMAL_RATIO
+
+
+def _work(item: Slice, reckoning: Reckoning) -> float:
+    """Return the steps of a slice, of the run's mean size."""
+    if reckoning.unit == "steps":
+        return item.steps
+    return (getattr(item, reckoning.unit) or 0.0) / reckoning.per_step
 
 
 def _reckoning(items: Sequence[Slice]) -> Reckoning:
@@ -153,13 +179,6 @@ def _reckoning(items: Sequence[Slice]) -> Reckoning:
     return Reckoning("steps", 1.0, nodes)
 
 
-def _whole(looks: Sequence[_Look]) -> _Look:
-    whole = _Look(looks[0].limit, looks[0].start, looks[0].end)
-    for look in looks:
-        whole.merge(look)
-    return whole
-
-
 def _looks(items: Iterable[Slice], reckoning: Reckoning) -> list[_Look]:
     """Return looks in time order; of two limits in one look, that which was in force before."""
     looks: dict[tuple[float, int], _Look] = {}
@@ -169,10 +188,7 @@ def _looks(items: Iterable[Slice], reckoning: Reckoning) -> list[_Look]:
         if look is None:
             look = _Look(item.power_limit_watts, item.start_seconds, item.end_seconds)
             looks[key] = look
-        work = item.steps
-        if reckoning.unit != "steps":
-            work = (getattr(item, reckoning.unit) or 0.0) / reckoning.per_step
-        look.add(item, work)
+        look.add(item, _work(item, reckoning))
     ordered = sorted(looks.values(), key=lambda look: look.end)
     for index in range(1, len(ordered) - 1):
         one, other = ordered[index], ordered[index + 1]

@@ -72,15 +72,6 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
-    log_weight: float
-    levels: Vector
-    cov: Vector
-    variance: float
-    drift: float
-
-
-@dataclass(frozen=True, slots=True)
 class Fit:
     """One quantity fitted.
 
@@ -141,7 +132,7 @@ def fit(logs: Vector, design: Vector, steps: Vector, at_seconds: Vector) -> list
         logs: Logarithms to explain, shape (blocks, quantities).
         design: Which block is at which limit, shape (blocks, limits).
         steps: Weight of each block.
-        at_seconds: Its middle.
+        at_seconds: Its middle, in time order.
 
     Source:
         Restricted likelihood: H. D. Patterson and R. Thompson, Biometrika 58 (1971).
@@ -149,52 +140,108 @@ def fit(logs: Vector, design: Vector, steps: Vector, at_seconds: Vector) -> list
     n_blocks, n_limits = design.shape
     freedom = n_blocks - n_limits
     usual = max(0, TRUSTED_FREEDOM - freedom)
-    apart = np.abs(at_seconds[:, None] - at_seconds[None, :])
-    span = max(float(apart.max()), 1.0)
-    root = np.sqrt(steps)
-    found: list[list[_Model]] = [[] for _ in range(logs.shape[1])]
-    for memory in (share * span for share in DRIFT_SPANS):
-        # In units of the noise the covariance is 1 + r * K: one decomposition of K serves all r.
-        shape, basis = np.linalg.eigh(np.exp(-apart / memory) * root[:, None] * root[None, :])
-        turned_design = basis.T @ (design * root[:, None])
-        turned_logs = basis.T @ (logs * root[:, None])
-        for ratio in (0.0, *(DRIFT_RATIOS if freedom >= TRUSTED_FREEDOM else ())):
-            drift = ratio / float(np.median(steps))
-            spread = 1.0 + drift * np.maximum(shape, 0.0)
-            inverse = np.linalg.inv(turned_design.T @ (turned_design / spread[:, None]))
-            levels = inverse @ (turned_design.T @ (turned_logs / spread[:, None]))
-            residuals = np.sum(
-                (turned_logs - turned_design @ levels) ** 2 / spread[:, None], axis=0
-            )
-            penalty = float(np.sum(np.log(spread))) - float(np.linalg.slogdet(inverse)[1])
-            prior = NO_DRIFT_PRIOR if ratio == 0.0 else (1 - NO_DRIFT_PRIOR) / len(DRIFT_RATIOS)
-            for models, column, residual in zip(found, levels.T, residuals, strict=True):
-                variance = (float(residual) + usual * USUAL_STEP_SCATTER**2) / (freedom + usual)
-                variance = max(variance, LEAST_SCATTER**2)
-                log_weight = math.log(prior) - 0.5 * (
-                    penalty + (freedom + usual) * math.log(variance)
-                )
-                models.append(_Model(log_weight, column, variance * inverse, variance, drift))
-    return [_averaged(models, freedom + usual) for models in found]
+    priors, drifts, memories = _drifts(steps, at_seconds, seen=freedom >= TRUSTED_FREEDOM)
+    white, log_determinants = _whitened(
+        np.concatenate([design, logs], axis=1), steps, at_seconds, drifts, memories
+    )
+    white_design, white_logs = white[:, :, :n_limits], white[:, :, n_limits:]
+    turned = white_design.transpose(0, 2, 1)
+    inverses = np.asarray(np.linalg.inv(turned @ white_design), dtype=np.float64)
+    levels = inverses @ (turned @ white_logs)
+    residuals = np.sum((white_logs - white_design @ levels) ** 2, axis=1)
+    variances = np.maximum(
+        (residuals + usual * USUAL_STEP_SCATTER**2) / (freedom + usual), LEAST_SCATTER**2
+    )
+    penalties = log_determinants - np.linalg.slogdet(inverses)[1]
+    log_weights = np.log(priors)[:, None] - 0.5 * (
+        penalties[:, None] + (freedom + usual) * np.log(variances)
+    )
+    return [
+        _averaged(log_weights[:, q], levels[:, :, q], inverses, variances[:, q], drifts, freedom)
+        for q in range(logs.shape[1])
+    ]
 
 
-def _averaged(models: Sequence[_Model], freedom: int) -> Fit:
-    """Average levels over models; their disagreement is part of the error."""
-    best = max(model.log_weight for model in models)
-    weights = np.array([math.exp(model.log_weight - best) for model in models])
+def _drifts(steps: Vector, at_seconds: Vector, *, seen: bool) -> tuple[Vector, Vector, Vector]:
+    """Return all drifts thought of: how likely, their variance in units of the noise, memory.
+
+    Where there are too few blocks to have ``seen`` one, none is thought of.
+    """
+    none = (np.ones(1), np.zeros(1), np.ones(1))
+    if not seen:
+        return none
+    span = max(float(at_seconds[-1] - at_seconds[0]), 1.0)
+    ratios, shares = np.meshgrid(DRIFT_RATIOS, DRIFT_SPANS)
+    each = np.full(ratios.size, (1 - NO_DRIFT_PRIOR) / ratios.size)
+    return (
+        np.concatenate([[NO_DRIFT_PRIOR], each]),
+        np.concatenate([[0.0], ratios.ravel() / float(np.median(steps))]),
+        np.concatenate([[span], shares.ravel() * span]),
+    )
+
+
+def _whitened(
+    columns: Vector, steps: Vector, at_seconds: Vector, drifts: Vector, memories: Vector
+) -> tuple[Vector, Vector]:
+    """Return what each block says beyond the blocks before it, in units of what it may say.
+
+    The drift remembers only where it last was, so a Kalman filter does in one pass what would
+    take a decomposition of the whole covariance for every memory.
+
+    Args:
+        columns: Shape (blocks, columns).
+        steps: The noise of a block has variance 1 / steps.
+        at_seconds: Middle of each block, in time order.
+        drifts: Variance of each drift, shape (drifts,).
+        memories: How long each remembers, s.
+
+    Returns:
+        The columns, independent and of unit variance, shape (drifts, blocks, columns), and ln of
+        the determinant of each covariance, shape (drifts,).
+
+    Source:
+        Innovations form: A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman
+        Filter (1989), section 3.4.
+    """
+    white = np.empty((len(drifts), *columns.shape))
+    log_determinants = np.zeros(len(drifts))
+    state = np.zeros((len(drifts), columns.shape[1]))
+    unknown = drifts
+    apart = np.maximum(np.diff(at_seconds, prepend=at_seconds[0]), 0.0)
+    kept = np.exp(-apart[:, None] / memories)
+    for block, (column, noise) in enumerate(zip(columns, 1.0 / steps, strict=True)):
+        unknown = kept[block] ** 2 * (unknown - drifts) + drifts
+        state *= kept[block][:, None]
+        variance = unknown + noise
+        news = column - state
+        white[:, block] = news / np.sqrt(variance)[:, None]
+        log_determinants += np.log(variance)
+        gain = unknown / variance
+        state += gain[:, None] * news
+        unknown = unknown * (1.0 - gain)
+    return white, log_determinants
+
+
+def _averaged(
+    log_weights: Vector,
+    each: Vector,
+    inverses: Vector,
+    variances: Vector,
+    drifts: Vector,
+    freedom: int,
+) -> Fit:
+    """Average levels over drifts; their disagreement is part of the error."""
+    weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
-    each = np.array([model.levels for model in models])
     levels = weights @ each
     off = each - levels
-    cov = np.tensordot(weights, np.array([model.cov for model in models]), axes=1)
+    cov = np.tensordot(weights * variances, inverses, axes=1)
     cov += (off * weights[:, None]).T @ off
-    variances = np.array([model.variance for model in models])
-    drifts = np.array([model.drift for model in models])
     # A variance that is itself estimated from few blocks: Student's t has wider shoulders.
-    widened = freedom / (freedom - 2)
+    freedom = max(freedom, TRUSTED_FREEDOM)
     return Fit(
         levels,
-        cov * widened,
+        cov * freedom / (freedom - 2),
         math.sqrt(float(weights @ variances)),
         math.sqrt(float(weights @ (variances * drifts))),
     )

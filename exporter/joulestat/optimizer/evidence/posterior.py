@@ -9,11 +9,13 @@ look may pay.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 from joulestat.optimizer.evidence.levels import Levels, Vector
 
@@ -94,10 +96,13 @@ def believe(levels: Levels, limits_watts: Sequence[int]) -> Posterior:
     )
 
 
+@cache
 def _normal(dimensions: int) -> Vector:
     """Return standard normal samples, evenly spread and always the same."""
     points = qmc.Sobol(dimensions, scramble=True, rng=20).random(N_SAMPLES)
-    return np.asarray(norm.ppf(np.clip(points, 1e-6, 1 - 1e-6)))
+    samples = np.asarray(ndtri(np.clip(points, 1e-6, 1 - 1e-6)))
+    samples.setflags(write=False)
+    return samples
 
 
 def _drawn(means: Vector, cov: Vector, normal: Vector) -> Vector:

@@ -3,12 +3,12 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from joulestat.domain.plan import OperatingPoint
-from joulestat.optimizer.evidence.blocks import Block, Gathered, gather
+from joulestat.optimizer.evidence.blocks import Block, Gathered, gather, whole
 from joulestat.optimizer.evidence.change import faster_below, since_last_change
 from joulestat.optimizer.evidence.levels import Levels, measure
 from joulestat.optimizer.evidence.odd import without_odd
@@ -49,6 +49,7 @@ class Profile:
         odd_looks: Looks of a node left out because a counter must have been wrong in them.
         changed: What changed in the run, so that what was measured before is left out; empty
             where nothing did.
+        all_levels: What the blocks amount to, all limits; None where there are none.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -59,6 +60,7 @@ class Profile:
     thermal_ratio: float = 0.0
     odd_looks: int = 0
     changed: str = ""
+    all_levels: Levels | None = field(default=None, compare=False, repr=False)
 
     def at(self, power_limit_watts: int) -> OperatingPoint | None:
         """Return the point measured at this limit, or None."""
@@ -77,6 +79,8 @@ class Profile:
         if not self.blocks:
             points = [p for p in self.points if p.power_limit_watts <= highest_watts]
             return _levels_of_points(points) if points else None
+        if self.all_levels is not None and self.all_levels.limits_watts[-1] <= highest_watts:
+            return self.all_levels
         blocks = [block for block in self.blocks if block.power_limit_watts <= highest_watts]
         return measure(blocks) if blocks else None
 
@@ -137,6 +141,7 @@ def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
         gathered.thermal_seconds / gathered.all_seconds if gathered.all_seconds else 0.0,
         odd_looks,
         changed,
+        None if problems else levels,
     )
 
 
@@ -157,10 +162,9 @@ def _point(
     limit: int, items: Sequence[Slice], gathered: Gathered, errors: tuple[float, float] | None
 ) -> OperatingPoint | None:
     """Return exact sums of a limit; None where no node that counts made a step."""
-    whole = gather(items, gathered.reckoning, most_blocks=1).blocks
-    if not whole:
+    block = whole(items, gathered.reckoning)
+    if block is None:
         return None
-    (block,) = whole
     joules_error, seconds_error = errors or (None, None)
     return OperatingPoint(
         power_limit_watts=limit,

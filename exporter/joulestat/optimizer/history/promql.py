@@ -6,6 +6,7 @@ and Thanos; what is peculiar to one of them is said where it matters.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +88,7 @@ class PrometheusClient:
             client_certificate: PEM files of the certificate to show and of its key, None where
                 that is in the same file.
             proxy: URL of the proxy to go through; None for the environment's, for other hosts.
-            on_query: Told of every query; takes a clock.
+            on_query: Told of every query, one at a time, by the thread that asked; takes a clock.
             monotonic: Clock that tells how long they took, seconds.
             sleep: Waits before a query is sent again.
             transport: Replaces the network, for tests.
@@ -100,6 +101,7 @@ class PrometheusClient:
             sent["Authorization"] = f"Bearer {bearer_token}"
         self._timeout = f"{max(1, round(timeout_seconds))}s"
         self._tell = None if on_query is None or monotonic is None else (on_query, monotonic)
+        self._telling = threading.Lock()
         self._wire = Wire(
             url,
             headers=sent,
@@ -250,7 +252,9 @@ class PrometheusClient:
         begin_seconds = monotonic()
         response = self._wire.send(endpoint, {**form, "stats": "true"})
         answer = checked_result(response, kind, self.place)
-        on_query(_record(endpoint, form, monotonic() - begin_seconds, response, answer))
+        record = _record(endpoint, form, monotonic() - begin_seconds, response, answer)
+        with self._telling:
+            on_query(record)
         result = answer["result"]
         return result
 

@@ -33,7 +33,7 @@ def wait(seconds: float) -> None:
 
 
 class Wire:
-    """Sends forms to one server. One thread at a time."""
+    """Sends forms to one server, from any thread."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from joulestat.optimizer.evidence.levels import Levels, Vector
 from joulestat.optimizer.evidence.posterior import Posterior
@@ -129,9 +129,13 @@ def gains(outlook: Outlook, levels: Levels, window_steps: Vector) -> Vector:
     moved = deviation**2 / np.sqrt(deviation**2 + noise**2 + 1e-300)
     score = mean / np.maximum(moved, 1e-300)
     gained = np.where(
-        moved > 0, moved * (score * norm.cdf(score) + norm.pdf(score)), np.maximum(mean, 0.0)
+        moved > 0, moved * (score * ndtr(score) + _density(score)), np.maximum(mean, 0.0)
     )
     return np.asarray(gained * _chance_to_keep_bounds(outlook, levels, window_steps))
+
+
+def _density(score: Vector) -> Vector:
+    return np.asarray(np.exp(-(score**2) / 2) / math.sqrt(2 * math.pi))
 
 
 def _chance_to_keep_bounds(outlook: Outlook, levels: Levels, window_steps: Vector) -> Vector:
@@ -140,5 +144,5 @@ def _chance_to_keep_bounds(outlook: Outlook, levels: Levels, window_steps: Vecto
     noise = levels.step_scatter_seconds / np.sqrt(window_steps)
     left = deviation * noise / np.sqrt(deviation**2 + noise**2 + 1e-300)
     moved = np.sqrt(np.maximum(deviation**2 - left**2, 1e-300))
-    chance = norm.cdf(-(mean + CONFIDENCE_ERRORS * left) / moved)
+    chance = ndtr(-(mean + CONFIDENCE_ERRORS * left) / moved)
     return np.asarray(np.where(deviation > 0, chance, (mean <= 0).astype(float)))

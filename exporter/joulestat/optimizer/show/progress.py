@@ -14,8 +14,8 @@ from joulestat.optimizer.show.wording import counted, printable, size_words
 class Progress:
     """A line on standard error while queries run, where that is a terminal; else nothing.
 
-    Use as a context manager around the reading, and hand ``on_query`` to the source. All calls
-    come from one thread.
+    Use as a context manager around the reading, and hand ``on_query`` to the source. One call
+    at a time.
     """
 
     def __init__(self, console: Console | None = None, n_runs: int | None = None) -> None:
