@@ -1,5 +1,7 @@
 """A campaign without a Prometheus: ``choose`` asks, a known curve answers, until it holds."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ from joulestat.optimizer.search.objective import Objective
 Curve = Callable[[int], tuple[float, float]]
 """Joules and seconds per step at a limit."""
 
+STEPS = 1000
 STDERR_RATIO = 1e-4
 MANY_ROUNDS = 20
 
@@ -29,11 +32,19 @@ class Campaign:
         return self.decision.power_limit_watts
 
 
-def points_of(measured: Mapping[int, tuple[float, float]]) -> tuple[OperatingPoint, ...]:
-    return tuple(
-        OperatingPoint(watts, joules, seconds, 1000, STDERR_RATIO * joules, STDERR_RATIO * seconds)
-        for watts, (joules, seconds) in sorted(measured.items())
-    )
+def points_of(
+    measured: Mapping[int, tuple[float, float]], looks: Mapping[int, int] | None = None
+) -> tuple[OperatingPoint, ...]:
+    """Return points that are the better known the oftener they were looked at, once if not said."""
+    points = []
+    for watts, (joules, seconds) in sorted(measured.items()):
+        n_looks = 1 if looks is None else looks[watts]
+        error = STDERR_RATIO / math.sqrt(n_looks)
+        steps = STEPS * n_looks
+        points.append(
+            OperatingPoint(watts, joules, seconds, steps, error * joules, error * seconds)
+        )
+    return tuple(points)
 
 
 def run_campaign(
@@ -46,6 +57,7 @@ def run_campaign(
 ) -> Campaign:
     """Let the optimizer explore from the reference limit alone until it holds."""
     measured = {reference_watts: curve(reference_watts)}
+    looks = Counter({reference_watts: 1})
     probes: list[int] = []
     current = reference_watts
     for _ in range(MANY_ROUNDS):
@@ -63,12 +75,17 @@ def run_campaign(
             fresh=True,
         )
         decision = choose(
-            history, Profile(points_of(measured)), objective, minimum=Minimum(), explore=True
+            history,
+            Profile(points_of(measured, looks)),
+            objective,
+            minimum=Minimum(),
+            explore=True,
         )
         if decision.action is not Action.PROBE:
             return Campaign(decision, tuple(probes))
         assert decision.power_limit_watts is not None
         current = decision.power_limit_watts
         measured[current] = curve(current)
+        looks[current] += 1
         probes.append(current)
     raise AssertionError(f"no end of probing: {probes}")

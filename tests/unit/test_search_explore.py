@@ -15,7 +15,6 @@ from joulestat.optimizer.search.explore import (
     Site,
     first_probe,
     floor_watts,
-    has_no_effect,
     next_probe,
     outlook_of,
 )
@@ -74,43 +73,6 @@ def test_the_first_look_keeps_to_what_may_be_tried() -> None:
     assert 120 == first_probe(levels, REFERENCE, Energy(), SITE).power_limit_watts
     high = replace(SITE, min_watts=203.0)
     assert 205 == first_probe(levels, REFERENCE, Energy(), high).power_limit_watts
-
-
-def no_effect(
-    lowest: int, joules: float, seconds: float, *, error: float = 1e-4, enough: bool = True
-) -> int | None:
-    """Ask about a run that draws 160 W at 300 W, and was measured at one lower limit."""
-    levels = levels_of({300: (160.0, 1.0), lowest: (joules, seconds)}, seconds_error=error)
-    return has_no_effect(levels, 300, 120, 1, {300, lowest} if enough else {300})
-
-
-def test_a_limit_below_the_draw_that_changes_nothing_shows_that_none_does() -> None:
-    assert 140 == no_effect(140, 160.5, 1.001)
-
-
-def test_a_limit_above_the_draw_shows_nothing() -> None:
-    assert no_effect(200, 160.0, 1.0) is None
-
-
-def test_at_the_floor_it_shows_even_above_the_draw() -> None:
-    levels = levels_of({300: (60.0, 1.0), 120: (60.0, 1.0)})
-
-    assert 120 == has_no_effect(levels, 300, 120, 1, {120, 300})
-    assert 120 == has_no_effect(levels, 300, 120, 2, {120, 300})
-
-
-@pytest.mark.parametrize(("joules", "seconds"), [(160.0, 1.03), (150.0, 1.0), (150.0, 0.97)])
-def test_a_limit_that_changes_time_or_power_has_an_effect(joules: float, seconds: float) -> None:
-    assert no_effect(140, joules, seconds) is None
-
-
-def test_a_short_look_must_be_sure_before_it_says_that_nothing_changes() -> None:
-    assert no_effect(140, 160.0, 1.0, error=0.01, enough=False) is None
-    assert 140 == no_effect(140, 160.0, 1.0, error=0.001, enough=False)
-
-
-def test_the_reference_alone_shows_no_effect_of_none() -> None:
-    assert has_no_effect(levels_of({300: (160.0, 1.0)}), 300, 120, 1, {300}) is None
 
 
 def test_limits_looked_at_are_multiples_of_five_between_the_floor_and_the_reference() -> None:

@@ -1,5 +1,6 @@
 """Slices of history, gathered into spans of time under one limit that can be compared."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ from joulestat.optimizer.history.facts import Slice
 
 MAX_BLOCKS = 96
 """Comparing 96 takes two milliseconds. More would not see more: long visits are cut more coarsely
-instead, and only beyond 96 visits the oldest are left out."""
+instead, and only beyond 96 visits the oldest are left out, but for a few at each limit."""
 BLOCKS_PER_VISIT = 8
 """A short visit is still cut into so many, if it has as many slices and there is room: what
 cannot be seen to scatter has no error."""
@@ -131,11 +132,24 @@ def gather(slices: Iterable[Slice]) -> Gathered:
     for number, (stay, wanted) in enumerate(zip(visits, _blocks_per_visit(visits), strict=True)):
         blocks += _cut(stay, number, wanted, reckoning.nodes)
     return Gathered(
-        tuple(blocks[-MAX_BLOCKS:]),
+        _latest(blocks),
         reckoning,
         sum(item.step_seconds for item in items if _is_hot(item)),
         sum(item.step_seconds for item in items),
     )
+
+
+def _latest(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Return the latest blocks, and of each limit at least a few."""
+    if len(blocks) <= MAX_BLOCKS:
+        return tuple(blocks)
+    kept: list[Block] = []
+    count: Counter[int] = Counter()
+    for block in reversed(blocks):
+        if len(kept) < MAX_BLOCKS or count[block.power_limit_watts] < BLOCKS_PER_VISIT:
+            kept.append(block)
+            count[block.power_limit_watts] += 1
+    return tuple(reversed(kept))
 
 
 def whole(slices: Iterable[Slice], reckoning: Reckoning) -> Block | None:

@@ -7,7 +7,7 @@ is not, and a run of days is tuned finer than one of an hour.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +39,6 @@ LEAST_GAIN_RATIO = 5e-4
 """Nothing is disturbed for a smaller expected gain."""
 SWITCH_COST_RATIO = 0.02
 """What changing a limit costs, beside a window of steps: the transition is no evidence."""
-
-NO_EFFECT_TIME_RATIO = 0.01
-NO_EFFECT_POWER_RATIO = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +83,17 @@ def floor_watts(reference_watts: int, min_watts: float) -> int:
     return _grid_up(max(min_watts, LOWEST_RATIO * reference_watts))
 
 
-def has_no_effect(
-    levels: Levels, reference_watts: int, floor: int, n_gpus: int, enough: Collection[int]
-) -> int | None:
-    """Return the lowest measured limit if even it changes neither time nor power, else None.
-
-    So it is where the host, the data loader or memory is what the GPU waits for; over a quarter
-    of measured set-ups. Picking an "optimum" there would be picking noise.
-
-    Args:
-        levels: What was measured.
-        reference_watts: The limit before any lease.
-        floor: The lowest limit that may be tried.
-        n_gpus: Devices of the run.
-        enough: Limits with evidence enough; others must be known as well as the tolerance.
-    """
-    base = levels.index(reference_watts)
-    if base is None or base == 0:
+def mean_draw_watts(levels: Levels, reference: Reference) -> float | None:
+    """Return the mean power of one GPU at the reference limit; None where it was not measured."""
+    base = levels.index(reference.power_limit_watts)
+    if base is None:
         return None
-    draw_watts = math.exp(float(levels.log_watts[base])) / n_gpus
-    lowest = levels.limits_watts[0]
-    if lowest > max(floor, UNDER_DRAW_RATIO * draw_watts) + CLOSE_WATTS:
-        return None
-    for logs, cov, tolerance in (
-        (levels.log_seconds, levels.cov_seconds, NO_EFFECT_TIME_RATIO),
-        (levels.log_watts, levels.cov_watts, NO_EFFECT_POWER_RATIO),
-    ):
-        error = math.sqrt(max(0.0, float(cov[0, 0] + cov[base, base] - 2 * cov[0, base])))
-        if abs(float(logs[0] - logs[base])) > max(tolerance, 2 * error):
-            return None
-        if lowest not in enough and error > tolerance / 2:
-            return None
-    return lowest
+    return math.exp(float(levels.log_watts[base])) / reference.n_gpus
+
+
+def lower_watts(lowest_watts: int) -> int:
+    """Return the next limit to try below the lowest measured: no step down is longer."""
+    return _grid(LOWER_RATIO * lowest_watts)
 
 
 def first_probe(levels: Levels, reference: Reference, objective: Objective, site: Site) -> Probe:
@@ -126,11 +102,10 @@ def first_probe(levels: Levels, reference: Reference, objective: Objective, site
     floor = floor_watts(base_watts, site.min_watts)
     if site.hint_watts is not None and floor <= site.hint_watts < base_watts:
         return Probe(_grid(site.hint_watts), "earlier runs of this job had their best there")
-    index = levels.index(base_watts)
-    draw_watts = math.inf
-    if index is not None:
-        draw_watts = math.exp(float(levels.log_watts[index])) / reference.n_gpus
-    watts = min(objective.first_ratio() * base_watts, UNDER_DRAW_RATIO * draw_watts)
+    watts = objective.first_ratio() * base_watts
+    draw_watts = mean_draw_watts(levels, reference)
+    if draw_watts is not None:
+        watts = min(watts, UNDER_DRAW_RATIO * draw_watts)
     first = max(floor, _grid(watts))
     return Probe(first, f"first look well below the reference of {base_watts} W")
 
@@ -141,6 +116,7 @@ def outlook_of(
     objective: Objective,
     min_watts: float | None,
     may_hold: set[int],
+    most_watts: float = math.inf,
 ) -> Outlook:
     """Rank measured limits and those that could be tried.
 
@@ -151,16 +127,17 @@ def outlook_of(
         min_watts: The lowest limit that the devices accept; None where unknown: then nothing
             below what was measured is looked at.
         may_hold: Limits with evidence enough to be held.
+        most_watts: Nothing higher is looked at that was not measured.
     """
     lowest = levels.limits_watts[0]
     bottom = lowest
     if min_watts is not None:
         floor = floor_watts(reference.power_limit_watts, min_watts)
-        bottom = min(lowest, max(floor, _grid(LOWER_RATIO * lowest)))
+        bottom = min(lowest, max(floor, lower_watts(lowest)))
     grid = [
         watts
         for watts in range(_grid_up(bottom), reference.power_limit_watts, GRID_WATTS)
-        if not _is_close(watts, levels.limits_watts)
+        if watts <= most_watts and not _is_close(watts, levels.limits_watts)
     ]
     return look(believe(levels, grid), objective, reference, may_hold)
 
