@@ -23,7 +23,7 @@ demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90
 test: lint ## Run every check: style, types, floors, tests
 	@.ci/prometheus.sh $(PROMETHEUS) || true
 	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics || true
-	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(ARGS)
+	$(WITH_PROMETHEUS) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
 	$(BIN)/ruff check $(PYTHON_CODE)

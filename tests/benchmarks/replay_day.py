@@ -30,7 +30,10 @@ class Day:
         too_slow_share: Share of the day at limits whose steps are longer than allowed by 1 %.
         probing_share: Share of the day spent at limits that were only to be measured.
         n_limits: Limits in force at any time, the reference apart.
-        last_watts: What was in force at the end.
+        n_changes: How often the limit was changed.
+        last_regret_ratio: How much worse the objective is at what was held last; 0 where that is
+            better because it breaks the bound.
+        last_watts: What was held last.
         oracle_watts: The best limit.
     """
 
@@ -39,6 +42,8 @@ class Day:
     too_slow_share: float
     probing_share: float
     n_limits: int
+    n_changes: int
+    last_regret_ratio: float
     last_watts: int
     oracle_watts: int
 
@@ -57,17 +62,21 @@ def live_a_day(
     )
     start = run.now_seconds
     run.advance(FIRST_LOOK_SECONDS)
-    probing = 0.0
+    probing, n_changes, held_watts = 0.0, 0, traced.reference_watts
     while run.now_seconds < start + DAY_SECONDS:
         history = run.history()
         profile = build_profile(history.slices, MINIMUM)
         decision = choose(history, profile, objective, minimum=MINIMUM, explore=True)
         before = run.now_seconds
+        before_watts = run.current_watts
         run.set_limit(decision.power_limit_watts)
+        n_changes += run.current_watts != before_watts
         probes = decision.action is Action.PROBE
+        if not probes:
+            held_watts = run.current_watts
         run.advance(LOOK_SECONDS if probes else HOLD_SECONDS)
         probing += (run.now_seconds - before) * probes
-    return _judge(traced, objective, run.seconds_at, probing, run.current_watts)
+    return _judge(traced, objective, run.seconds_at, probing, n_changes, held_watts)
 
 
 def _judge(
@@ -75,6 +84,7 @@ def _judge(
     objective: Objective,
     seconds_at: Mapping[int, float],
     probing_seconds: float,
+    n_changes: int,
     last_watts: int,
 ) -> Day:
     """Compare by the truth of each limit: what noise did to the day's own sums is no regret."""
@@ -84,6 +94,7 @@ def _judge(
     all_steps = sum(steps.values())
     spent = objective.value(joules / all_steps, day / all_steps, traced.reference)
     oracle = traced.best_on_grid(objective)
+    best = traced.value(objective, oracle)
     most_seconds = objective.most_seconds(traced.reference)
     too_slow = sum(
         seconds
@@ -91,11 +102,13 @@ def _judge(
         if traced.excess(objective, watts) > TOO_SLOW_RATIO
     )
     return Day(
-        regret_ratio=spent / traced.value(objective, oracle) - 1,
+        regret_ratio=spent / best - 1,
         excess_ratio=day / all_steps / most_seconds - 1 if most_seconds else 0.0,
         too_slow_share=too_slow / day,
         probing_share=probing_seconds / day,
         n_limits=len(set(seconds_at) - {traced.reference_watts}),
+        n_changes=n_changes,
+        last_regret_ratio=max(0.0, traced.value(objective, last_watts) / best - 1),
         last_watts=last_watts,
         oracle_watts=oracle,
     )

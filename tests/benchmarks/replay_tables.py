@@ -43,7 +43,8 @@ DAY = (
     "regret mean", "p95", "max",
     "mean step longer than allowed: mean", "max",
     "time at limits > 1 % too slow: mean", "max",
-    "time probing", "limits mean", "max",
+    "time probing", "limits mean", "max", "changes mean", "max",
+    "regret of what is held last: mean", "p95",
 )  # fmt: skip
 
 
@@ -88,12 +89,15 @@ def day_row(name: str, days: Sequence[Day]) -> list[str]:
     slower = np.array([max(0.0, day.excess_ratio) for day in days])
     too_slow = np.array([day.too_slow_share for day in days])
     limits = np.array([day.n_limits for day in days])
+    changes = np.array([day.n_changes for day in days])
     return [
         name, *_spread(regrets),
         _percent(slower.mean()), _percent(slower.max()),
         _percent(too_slow.mean()), _percent(too_slow.max()),
         _percent(float(np.mean([day.probing_share for day in days]))),
         f"{limits.mean():.1f}", f"{limits.max()}",
+        f"{changes.mean():.0f}", f"{changes.max()}",
+        *_spread(np.array([day.last_regret_ratio for day in days]))[:2],
     ]  # fmt: skip
 
 

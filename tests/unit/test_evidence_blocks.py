@@ -76,6 +76,15 @@ def test_beyond_the_most_blocks_the_oldest_are_left_out() -> None:
     assert 15.0 * len(visits) == blocks[-1].end_seconds
 
 
+def test_a_limit_of_long_ago_is_still_compared_with() -> None:
+    visits = [(300, 16)] + [(watts, 1) for _ in range(MAX_BLOCKS) for watts in (250, 200)]
+    blocks = gather(slices_of(visits, {**MEASURED, 250: MEASURED[300]})).blocks
+
+    assert {200, 250, 300} == {block.power_limit_watts for block in blocks}
+    assert sorted(blocks, key=lambda block: block.end_seconds) == list(blocks)
+    assert len(blocks) <= MAX_BLOCKS + 8
+
+
 def test_joules_add_up_over_nodes_and_seconds_and_steps_do_not() -> None:
     both = slices_of([(300, 16)], {300: (2.0, 0.5)}) + slices_of(
         [(300, 16)], {300: (3.0, 0.6)}, node="b"
