@@ -98,12 +98,14 @@ class Campaign:
         traced: The truth.
         objective: What is sought.
         run: The training.
+        hint_watts: Where earlier runs of the same job had their best; None where there were none.
         ended: Whether the search is over; the run goes on at ``held_watts``.
     """
 
     traced: TracedRun
     objective: Objective
     run: SimulatedRun
+    hint_watts: int | None = None
     ended: bool = False
     held_watts: int = 0
     visits: list[int] = field(default_factory=list)
@@ -114,7 +116,12 @@ class Campaign:
 
     @classmethod
     def begin(
-        cls, traced: TracedRun, objective: Objective, noise_ratio: float, seed: tuple[int, ...]
+        cls,
+        traced: TracedRun,
+        objective: Objective,
+        noise_ratio: float,
+        seed: tuple[int, ...],
+        hint_watts: int | None = None,
     ) -> "Campaign":
         """Let a run train at its reference limit until there is something to compare with.
 
@@ -123,6 +130,7 @@ class Campaign:
             objective: What is sought.
             noise_ratio: Scatter of the time of 40 steps; power has half of it.
             seed: Of the noise.
+            hint_watts: Where earlier runs of the same job had their best.
         """
         rng = np.random.default_rng(seed)
         run = SimulatedRun(
@@ -132,7 +140,7 @@ class Campaign:
             rng,
             time_noise=noise_ratio,
         )
-        campaign = cls(traced, objective, run)
+        campaign = cls(traced, objective, run, hint_watts)
         campaign.live(FIRST_LOOK_SECONDS)
         return campaign
 
@@ -171,7 +179,14 @@ class Campaign:
 
     def _choose(self, history: RunHistory, *, explore: bool) -> Decision:
         profile = build_profile(history.slices, MINIMUM)
-        return choose(history, profile, self.objective, minimum=MINIMUM, explore=explore)
+        return choose(
+            history,
+            profile,
+            self.objective,
+            minimum=MINIMUM,
+            explore=explore,
+            hint_watts=self.hint_watts,
+        )
 
     def _probe(self, watts: int) -> None:
         if self._begun is None:
@@ -201,10 +216,14 @@ class Campaign:
 
 
 def search_in_memory(
-    traced: TracedRun, objective: Objective, noise_ratio: float, seed: tuple[int, ...]
+    traced: TracedRun,
+    objective: Objective,
+    noise_ratio: float,
+    seed: tuple[int, ...],
+    hint_watts: int | None = None,
 ) -> Trial:
     """Let a search run to its end on what a perfect source would tell of the run."""
-    campaign = Campaign.begin(traced, objective, noise_ratio, seed)
+    campaign = Campaign.begin(traced, objective, noise_ratio, seed, hint_watts)
     while not campaign.ended:
         campaign.decide(campaign.run.history())
         if not campaign.ended:
