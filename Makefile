@@ -19,8 +19,9 @@ help: ## Show this list
 demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90 s (ARGS="--keep" leaves it running)
 	@$(WITH_PROMETHEUS) $(BIN)/joulestat demo $(ARGS)
 
-# Without Prometheus or VictoriaMetrics the tests that need it are skipped, and pytest lists them.
-test: lint ## Run every check: style, types, floors, tests
+# Without Prometheus, VictoriaMetrics or the frameworks of training code the tests that need them
+# are skipped, and pytest lists them. FRAMEWORKS=no leaves the frameworks out: they are large.
+test: lint $(VENV)/frameworks ## Run every check: style, types, floors, tests
 	@.ci/prometheus.sh $(PROMETHEUS) || true
 	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics || true
 	$(WITH_PROMETHEUS) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -63,4 +64,8 @@ clean: ## Remove everything that the other targets made
 # The stamp is older than pyproject.toml whenever the dependencies may have changed.
 $(VENV)/installed: pyproject.toml .ci/venv.sh
 	@.ci/venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/frameworks: $(VENV)/installed .ci/frameworks.sh
+	@.ci/frameworks.sh $(VENV)
 	@touch $@
