@@ -152,6 +152,32 @@ def test_the_answer_carries_the_energy_up_to_the_last_reading() -> None:
     assert answer.power_limit_watts == {"GPU-a": 250.0}
 
 
+def test_the_answer_leaves_out_what_a_killed_process_can_no_longer_claim() -> None:
+    node = Node({"GPU-a": 200.0})
+    started(node)
+    node.run_to(15)
+    node.push("r", at=15, seq=2, train=steps(50))
+    node.run_to(35)
+    first = node.push("r", at=35, seq=1, incarnation="second")
+    node.run_to(40)
+    later = node.push("r", at=40, seq=2, incarnation="second", train=steps(50))
+
+    assert first.energy_joules == {"GPU-a": pytest.approx(1_000.0)}
+    assert later.energy_joules == {"GPU-a": pytest.approx(2_000.0)}
+
+
+def test_the_answer_leaves_out_what_a_silent_neighbour_drew_since_its_last_push() -> None:
+    node = Node({"GPU-a": 200.0, "GPU-b": 100.0})
+    started(node)
+    node.push("r", at=10, seq=1, rank=1, gpus=("GPU-b",))
+    for seq, second in enumerate(range(11, 21), start=2):
+        node.run_to(second)
+        answer = node.push("r", at=second, seq=seq, train=steps(seq))
+
+    assert answer.energy_joules["GPU-a"] == pytest.approx(2_000.0)
+    assert answer.energy_joules["GPU-b"] <= 500.0
+
+
 def test_energy_of_a_team_is_charged_to_its_budget() -> None:
     node = Node({"GPU-a": 200.0})
     started(node)

@@ -103,7 +103,7 @@ class Ledger:
             raise
         if duplicate:
             self.pushes[PushResult.DUPLICATE] += 1
-            return self._answer(push, accepted=False)
+            return self._answer(push, now_ns, accepted=False)
         run = self.runs.get(push.run)
         if run is None:
             run = self.runs[push.run] = RunBook(push.run, start_seconds=wall_seconds)
@@ -114,7 +114,7 @@ class Ledger:
         self.adjusted += rank.accept(push, now_ns, wall_seconds)
         self.pushes[PushResult.ACCEPTED] += 1
         self._touch(run)
-        return self._answer(push, accepted=True)
+        return self._answer(push, now_ns, accepted=True)
 
     def advance(self, now_ns: int, wall_seconds: float, *, beat: bool) -> None:
         """Book all that can be booked.
@@ -191,12 +191,14 @@ class Ledger:
                 raise PushOverload(msg)
         return False
 
-    def _answer(self, push: Push, *, accepted: bool) -> PushAnswer:
+    def _answer(self, push: Push, now_ns: int, *, accepted: bool) -> PushAnswer:
         run = self.runs[push.run]
         energy_uj = dict(run.device_energy_uj)
         for rank, gpu in run.open_claims():
             device = self.devices[gpu]
-            pending_uj = device.account.pending_uj(device.curve.end_uj, (run.name, rank))
+            pending_uj = device.account.pending_uj(
+                device.curve.at(run.ranks[rank].pending_until_ns(now_ns)), (run.name, rank)
+            )
             energy_uj[gpu] = energy_uj.get(gpu, 0) + pending_uj
         limits = {gpu: self.devices[gpu].track.watts for gpu in push.gpus}
         return PushAnswer(

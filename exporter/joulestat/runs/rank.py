@@ -18,6 +18,9 @@ FIRST_PUSH_REACH_NS = 2_000_000_000
 """How far back a claim may begin. Idle energy is booked with this much delay, so that the energy
 between a run's start and the arrival of its first push is still there to be claimed."""
 
+SILENT_NS = 5_000_000_000
+"""A rank that was silent this long gets nothing credited until it is heard of again."""
+
 BURST_NS = 5_000_000_000
 """How long after a claim's opening pushes from before it may still arrive."""
 
@@ -77,6 +80,19 @@ class RankBook:
     def live(self) -> bool:
         """Whether the rank holds, or is about to hold, its devices."""
         return self.incarnation != "" and not self.ended
+
+    def pending_until_ns(self, now_ns: int) -> int:
+        """Return up to when what the open claim draws can be expected to become the run's.
+
+        A process that was killed leaves its claim open until another one replaces it, or until
+        it was silent for too long; what its devices drew since its last push will be stale.
+        """
+        last_ns = self.settled.at_ns if self.settled else 0
+        for closing in self.queue:
+            if closing.opens:
+                return last_ns
+            last_ns = closing.at_ns
+        return now_ns if now_ns - self.pushed_ns <= SILENT_NS else last_ns
 
     def is_duplicate(self, push: Push) -> bool:
         """Tell whether a push repeats, or is older than, what is known already.

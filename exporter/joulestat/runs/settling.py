@@ -8,10 +8,7 @@ from joulestat.runs.account import DeviceAccount
 from joulestat.runs.book import RunBook
 from joulestat.runs.curve import EnergyCurve
 from joulestat.runs.limit_track import LimitTrack
-from joulestat.runs.rank import Closing
-
-SILENT_NS = 5_000_000_000
-"""A rank that was silent this long gets nothing credited until it is heard of again."""
+from joulestat.runs.rank import SILENT_NS, Closing
 
 
 @dataclass(slots=True)
