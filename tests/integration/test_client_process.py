@@ -37,6 +37,7 @@ def url(exporter: ScriptedExporter) -> Iterator[str]:
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(5)", -signal.SIGINT),
         (EXIT_ON_SIGTERM, 5),
         ("run.finish()", 0),
+        ("run.finish(timeout=0)", 0),
     ],
 )
 def test_however_python_ends_the_last_counts_arrive(

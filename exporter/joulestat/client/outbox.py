@@ -6,7 +6,6 @@ unlike ``threading.Event`` that is one atomic step, so that a signal handler may
 middle of itself.
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from joulestat.client.joules import Joules
 from joulestat.client.notices import Notices, report_fault
 from joulestat.client.tally import Boundary, Tally
 from joulestat.client.transport import Reply, Transport
+from joulestat.client.waiter import Waiter
 from joulestat.client.wire import JSON_HEADERS, PUSH_PATH, parse_answer, push_body, reason
 from joulestat.domain.units import NS_PER_MILLISECOND, NS_PER_SECOND, ns_to_seconds
 
@@ -89,6 +89,7 @@ class Outbox:
         self._note = threading.Lock()
         self._note.acquire()
         self._waiters: deque[Waiter] = deque()
+        self._last: Waiter | None = None
         self._due_ns = now_ns()
         self._not_before_ns = self._due_ns
         self._failures = 0
@@ -117,7 +118,7 @@ class Outbox:
         except RuntimeError:  # it was told before and has not looked yet
             return
 
-    def ask(self) -> "Waiter":
+    def ask(self) -> Waiter:
         """Ask for a push now, whatever the back-off; the answer's arrival can be waited for."""
         waiter = Waiter()
         self._waiters.append(waiter)
@@ -126,11 +127,16 @@ class Outbox:
         self.wake()
         return waiter
 
-    def ask_last(self) -> "Waiter | None":
+    def ask_last(self) -> Waiter | None:
         """Ask for the last push: the rank is done now. None where that was asked before."""
         if not self.alive or not self._tally.finish():
             return None
-        return self.ask()
+        self._last = self.ask()
+        return self._last
+
+    def unawaited(self) -> Waiter | None:
+        """Return who stands for the last push, if nobody waited for it yet."""
+        return self._last if self._last is not None and not self._last.awaited else None
 
     def flush(self, timeout_seconds: float) -> bool:
         """Push now and wait for the answer; shortly where the exporter is known to be away."""
@@ -277,23 +283,3 @@ class Outbox:
             reason(reply),
             "" if self.alive else ", nothing more is pushed",
         )
-
-
-class Waiter:
-    """Somebody who waits for a push."""
-
-    def __init__(self) -> None:
-        self._answered = threading.Lock()
-        self._answered.acquire()
-        self._sent = False
-
-    def resolve(self, *, sent: bool) -> None:
-        """Answer; only the first answer counts."""
-        if self._answered.locked():
-            self._sent = sent
-            with contextlib.suppress(RuntimeError):  # somebody else was faster
-                self._answered.release()
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Wait for the answer; return whether the exporter has everything."""
-        return self._answered.acquire(timeout=max(0.0, timeout_seconds)) and self._sent

@@ -33,7 +33,8 @@ def enlist(outbox: Outbox) -> None:
 def end_all(timeout_seconds: float = EXIT_SECONDS) -> None:
     """Send the last push of every live outbox, within one time for all of them."""
     deadline_ns = monotonic_ns() + seconds_to_ns(timeout_seconds)
-    waiters = [outbox.ask_last() for outbox in list(_live)]
+    # One that was asked before, by somebody who did not wait, may still be at it.
+    waiters = [outbox.ask_last() or outbox.unawaited() for outbox in list(_live)]
     for waiter in filter(None, waiters):
         waiter.wait(ns_to_seconds(deadline_ns - monotonic_ns()))
 

@@ -151,14 +151,18 @@ class Run:
         return self._outbox is not None and self._outbox.flush(timeout)
 
     @harmless(nothing)
-    def finish(self) -> None:
-        """End the run: push for the last time, wait at most 1 s for the answer.
+    def finish(self, timeout: float = FINISH_SECONDS) -> None:
+        """End the run: push for the last time, and wait for the answer.
 
         Happens by itself when the process ends, unless a signal kills it.
+
+        Args:
+            timeout: How long to wait at most, s. After 0 the push is on its way, and the end of
+                the process waits for it, at most 1 s.
         """
         waiter = self._outbox.ask_last() if self._outbox is not None else None
         if waiter is not None:
-            waiter.wait(FINISH_SECONDS)
+            waiter.wait(min(timeout, FINISH_SECONDS))
 
     @harmless(dict[str, object])
     def state_dict(self) -> dict[str, object]:
