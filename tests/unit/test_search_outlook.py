@@ -6,9 +6,10 @@ import pytest
 from fakes.evidence import levels_of
 from joulestat.optimizer.evidence.levels import Levels
 from joulestat.optimizer.evidence.posterior import believe
+from joulestat.optimizer.search.gains import gains
 from joulestat.optimizer.search.goals import StayWithin
 from joulestat.optimizer.search.objective import Cost, Energy, Objective, Reference, Slowdown
-from joulestat.optimizer.search.outlook import Outlook, gains, look
+from joulestat.optimizer.search.outlook import Outlook, look
 
 BASE = Reference(300, 100.0, 1.0, total_limit_watts=300.0)
 

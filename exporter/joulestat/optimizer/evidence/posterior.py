@@ -20,7 +20,6 @@ from scipy.stats import qmc
 from joulestat.optimizer.evidence.levels import Levels, Vector
 
 N_SAMPLES = 128
-"""A power of two: Sobol points then cover the space evenly."""
 MAX_SAMPLED_LIMITS = 24
 
 GAP_SECONDS = 0.04
@@ -78,7 +77,7 @@ def believe(levels: Levels, limits_watts: Sequence[int]) -> Posterior:
     known = np.array(levels.limits_watts)
     grid = np.array(sorted({*levels.limits_watts, *limits_watts}))
     grid = grid[grid <= known[-1]]
-    normal = _normal(2 * min(len(known), MAX_SAMPLED_LIMITS) + 4)
+    normal = evenly_spread_normals(2 * min(len(known), MAX_SAMPLED_LIMITS) + 4, N_SAMPLES)
     half = min(len(known), MAX_SAMPLED_LIMITS)
     log_seconds = _drawn(levels.log_seconds, levels.cov_seconds, normal[:, :half])
     log_watts = _drawn(levels.log_watts, levels.cov_watts, normal[:, half : 2 * half])
@@ -97,9 +96,14 @@ def believe(levels: Levels, limits_watts: Sequence[int]) -> Posterior:
 
 
 @cache
-def _normal(dimensions: int) -> Vector:
-    """Return standard normal samples, evenly spread and always the same."""
-    points = qmc.Sobol(dimensions, scramble=True, rng=20).random(N_SAMPLES)
+def evenly_spread_normals(dimensions: int, count: int) -> Vector:
+    """Return standard normal samples, always the same; shape (count, dimensions).
+
+    Args:
+        dimensions: How many numbers each sample has.
+        count: A power of two: Sobol points then cover the space evenly.
+    """
+    points = qmc.Sobol(dimensions, scramble=True, rng=20).random(count)
     samples = np.asarray(ndtri(np.clip(points, 1e-6, 1 - 1e-6)))
     samples.setflags(write=False)
     return samples

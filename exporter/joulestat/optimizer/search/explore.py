@@ -14,8 +14,9 @@ import numpy as np
 
 from joulestat.optimizer.evidence.levels import Levels, Vector
 from joulestat.optimizer.evidence.posterior import believe
+from joulestat.optimizer.search.gains import gains
 from joulestat.optimizer.search.objective import Objective, Reference
-from joulestat.optimizer.search.outlook import OUTSIDE_COST_FACTOR, Outlook, gains, look
+from joulestat.optimizer.search.outlook import OUTSIDE_COST_FACTOR, Outlook, look
 
 GRID_WATTS = 5
 """Limits that are tried are multiples of this: finer ones cannot be told apart."""
@@ -198,6 +199,8 @@ def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
 
 def _why(outlook: Outlook, position: int, gain_ratio: float) -> str:
     best, gain = outlook.watts(outlook.best), f"{100 * gain_ratio:.2g} %"
+    if position == outlook.reference:
+        return f"all limits are compared with the reference: another look at it may gain {gain}"
     if outlook.posterior.measured[position]:
         return f"too close to {best} W to tell: another look may gain {gain}"
     if position < outlook.posterior.lowest_measured:

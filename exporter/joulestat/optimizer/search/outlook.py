@@ -1,13 +1,11 @@
-"""Which limit is best as far as is known, and how much a look at another one may gain."""
+"""Which limit is best, as far as is known."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
-from joulestat.optimizer.evidence.levels import Levels, Vector
+from joulestat.optimizer.evidence.levels import Vector
 from joulestat.optimizer.evidence.posterior import Posterior
 from joulestat.optimizer.search.objective import Objective, Reference
 
@@ -34,6 +32,7 @@ class Outlook:
         best: Position of the best limit that may be held now: the reference, whether it keeps
             the bounds or not, if none does.
         allowed: Whether a limit keeps the bounds with the confidence wanted.
+        may_hold: Whether there is evidence enough to hold it.
     """
 
     posterior: Posterior
@@ -42,6 +41,7 @@ class Outlook:
     reference: int
     best: int
     allowed: NDArray[np.bool_]
+    may_hold: NDArray[np.bool_]
 
     def watts(self, position: int) -> int:
         """Return a limit by position."""
@@ -67,7 +67,7 @@ def look(
     held[base] = True
     # Whoever set the reference limit had a reason: it stays where nothing keeps the bounds.
     best = _best(values, allowed & held) if np.any(allowed & held) else base
-    return Outlook(posterior, values, excess, base, best, allowed)
+    return Outlook(posterior, values, excess, base, best, allowed, held)
 
 
 def _excess(posterior: Posterior, objective: Objective, reference: Reference, base: int) -> Vector:
@@ -99,50 +99,3 @@ def _best(values: Vector, candidates: NDArray[np.bool_]) -> int:
     errors = np.minimum(differences.std(axis=0), TIE_RATIO * means[lowest])
     ties = np.flatnonzero(candidates & (differences.mean(axis=0) <= errors))
     return int(max(ties, default=lowest))
-
-
-def gains(outlook: Outlook, levels: Levels, window_steps: Vector) -> Vector:
-    """Return what a look at each limit is expected to gain per step, in the objective's unit.
-
-    The gain is that of deciding anew afterwards: if the look shows the limit to be better than
-    what would be held now, and to keep the bounds, it will be held. A look that is too short to
-    tell, or a limit that is surely worse, gains nothing; so when nothing gains more than its own
-    error lets it, the search is over.
-
-    Args:
-        outlook: What is known.
-        levels: The noise of steps.
-        window_steps: How many steps the look at each limit has, shape (g,).
-
-    Source:
-        Knowledge gradient: P. I. Frazier, W. B. Powell and S. Dayanik, SIAM J. Control Optim. 47
-        (2008).
-    """
-    held = outlook.values[:, outlook.best]
-    if not outlook.allowed[outlook.best]:
-        held = held * np.exp(OUTSIDE_COST_FACTOR * outlook.excess[:, outlook.best])
-    better = held[:, None] - outlook.values
-    mean, deviation = better.mean(axis=0), better.std(axis=0)
-    noise = math.hypot(levels.step_scatter_seconds, levels.step_scatter_watts)
-    noise = noise / np.sqrt(window_steps) * outlook.values[:, outlook.best].mean()
-    # How far the look will move the estimate: all of what is unknown, if it had no noise.
-    moved = deviation**2 / np.sqrt(deviation**2 + noise**2 + 1e-300)
-    score = mean / np.maximum(moved, 1e-300)
-    gained = np.where(
-        moved > 0, moved * (score * ndtr(score) + _density(score)), np.maximum(mean, 0.0)
-    )
-    return np.asarray(gained * _chance_to_keep_bounds(outlook, levels, window_steps))
-
-
-def _density(score: Vector) -> Vector:
-    return np.asarray(np.exp(-(score**2) / 2) / math.sqrt(2 * math.pi))
-
-
-def _chance_to_keep_bounds(outlook: Outlook, levels: Levels, window_steps: Vector) -> Vector:
-    """Return how likely each limit will be allowed after a look at it."""
-    mean, deviation = outlook.excess.mean(axis=0), outlook.excess.std(axis=0)
-    noise = levels.step_scatter_seconds / np.sqrt(window_steps)
-    left = deviation * noise / np.sqrt(deviation**2 + noise**2 + 1e-300)
-    moved = np.sqrt(np.maximum(deviation**2 - left**2, 1e-300))
-    chance = ndtr(-(mean + CONFIDENCE_ERRORS * left) / moved)
-    return np.asarray(np.where(deviation > 0, chance, (mean <= 0).astype(float)))
