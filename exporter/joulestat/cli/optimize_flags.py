@@ -1,20 +1,17 @@
 """The command line of ``joulestat optimize``, checked and turned into what it names."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
+from joulestat.cli.prometheus_flags import PrometheusFlags, refuse
 from joulestat.cli.secret_file import secret_in
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import ConfigError
 from joulestat.domain.tariff import Tariff
 from joulestat.optimizer.evidence.profile import Minimum
-from joulestat.optimizer.history.promql import PrometheusClient
-from joulestat.optimizer.history.query_record import OnQuery
-from joulestat.optimizer.history.selector import Matcher, equals
 from joulestat.optimizer.publish import LeasePublisher, ttl_for
 from joulestat.optimizer.rounds import Question
 from joulestat.optimizer.search.goals import FinishBy, Money, StayWithin
@@ -26,24 +23,13 @@ ONE_SHOT_TTL_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(PrometheusFlags):
     """The command line, parsed; names and meanings are those of its options."""
 
-    prometheus_url: str | None
-    prometheus_token_file: Path | None
-    prometheus_user: str | None
-    prometheus_password_file: Path | None
-    prometheus_headers: tuple[str, ...]
-    prometheus_ca_file: Path | None
-    prometheus_certificate_file: Path | None
-    prometheus_key_file: Path | None
-    prometheus_proxy: str | None
-    prometheus_timeout: float
     history_files: tuple[Path, ...]
     history_admin: bool
     run: str | None
     all_runs: bool
-    matches: tuple[str, ...]
     objective: str
     eta: float
     max_slowdown: float
@@ -78,9 +64,8 @@ class Flags:
         Raises:
             click.UsageError: Which, and what to do.
         """
-        for message, is_wrong in (self._wrong_source() | self._wrong_use(ctx)).items():
-            if is_wrong:
-                raise click.UsageError(message, ctx)
+        wrong = self._wrong_source() | self.wrong_prometheus() | self._wrong_use(ctx)
+        refuse(wrong, ctx)
         if self.plot is not None:
             try:
                 picture_format(self.plot)
@@ -89,7 +74,6 @@ class Flags:
 
     def _wrong_source(self) -> dict[str, bool]:
         own = bool(self.history_files) or self.history_admin
-        with_password = self.prometheus_password_file is not None
         return {
             "give --prometheus.url, or --history.file, or --history.admin with --admin.url": (
                 self.prometheus_url is None and not own
@@ -103,13 +87,6 @@ class Flags:
             "--match selects series of --prometheus.url": bool(self.matches) and own,
             "--straggler-aware needs --prometheus.url: it reads GPUs one by one": (
                 self.straggler_aware and own
-            ),
-            "--prometheus.user and --prometheus.password-file go together": (
-                self.prometheus_user is not None
-            )
-            is not with_password,
-            "--prometheus.key-file belongs to --prometheus.certificate-file": (
-                self.prometheus_key_file is not None and self.prometheus_certificate_file is None
             ),
         }
 
@@ -184,41 +161,6 @@ class Flags:
                 return StayWithin()
         return Slowdown(self.max_slowdown)
 
-    def prometheus(
-        self, on_query: OnQuery | None = None, monotonic: Callable[[], float] | None = None
-    ) -> PrometheusClient:
-        """Return the client of the Prometheus that is named.
-
-        Args:
-            on_query: Told of every query.
-            monotonic: Clock that tells how long they took, seconds.
-
-        Raises:
-            HistoryError: Its URL cannot be asked.
-        """
-        basic_auth = None
-        if self.prometheus_user is not None and self.prometheus_password_file is not None:
-            basic_auth = (self.prometheus_user, secret_in(self.prometheus_password_file))
-        token_file, certificate = self.prometheus_token_file, self.prometheus_certificate_file
-        return PrometheusClient(
-            self.prometheus_url or "",
-            bearer_token=None if token_file is None else secret_in(token_file),
-            basic_auth=basic_auth,
-            headers=dict(_header(text) for text in self.prometheus_headers),
-            timeout_seconds=self.prometheus_timeout,
-            ca_file=self.prometheus_ca_file,
-            client_certificate=(
-                None if certificate is None else (certificate, self.prometheus_key_file)
-            ),
-            proxy=self.prometheus_proxy,
-            on_query=on_query,
-            monotonic=monotonic,
-        )
-
-    def matchers(self) -> list[Matcher]:
-        """Return the further conditions on series."""
-        return [equals(*_pair(text, "=", "--match")) for text in self.matches]
-
     def publisher(self) -> LeasePublisher | None:
         """Return what carries decisions to the exporters; None where they are only shown.
 
@@ -244,16 +186,3 @@ class Flags:
 
 def _typed(ctx: click.Context, parameter: str) -> bool:
     return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
-
-
-def _header(text: str) -> tuple[str, str]:
-    if not (text.isascii() and text.isprintable()):
-        raise click.BadParameter(f"{text!r} is not plain ASCII", param_hint="--prometheus.header")
-    return _pair(text, ":", "--prometheus.header")
-
-
-def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
-    name, found, value = text.partition(separator)
-    if not found or not name.strip():
-        raise click.BadParameter(f"{text!r} is not NAME{separator}VALUE", param_hint=option)
-    return name.strip(), value.strip()

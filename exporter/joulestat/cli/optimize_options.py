@@ -25,27 +25,13 @@ def _many(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], D
     return add
 
 
-source_options = _many(
+_PROMETHEUS = (
     click.option(
         "--prometheus.url",
         "prometheus_url",
         envvar="JOULESTAT_PROMETHEUS_URL",
         metavar="URL",
         help="PromQL server with the history, a path prefix included.",
-    ),
-    click.option(
-        "--history.file",
-        "history_files",
-        multiple=True,
-        type=_FILE,
-        metavar="PATH",
-        help="An exporter's own history instead: history.sqlite in its state folder. One per node.",
-    ),
-    click.option(
-        "--history.admin",
-        "history_admin",
-        is_flag=True,
-        help="Ask the exporters at --admin.url for their own history instead.",
     ),
     click.option(
         "--prometheus.token-file",
@@ -96,15 +82,38 @@ source_options = _many(
         show_default=True,
         help="Per request.",
     ),
+)
+
+_MATCH = click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="Only series with this label, where runs of one name exist twice. Repeatable.",
+)
+
+prometheus_options = _many(*_PROMETHEUS, _MATCH)
+"""Of every command that reads from a PromQL server."""
+
+source_options = _many(
+    *_PROMETHEUS,
+    click.option(
+        "--history.file",
+        "history_files",
+        multiple=True,
+        type=_FILE,
+        metavar="PATH",
+        help="An exporter's own history instead: history.sqlite in its state folder. One per node.",
+    ),
+    click.option(
+        "--history.admin",
+        "history_admin",
+        is_flag=True,
+        help="Ask the exporters at --admin.url for their own history instead.",
+    ),
     click.option("--run", "run", metavar="RUN", help="Name of the run."),
     click.option("--all-runs", is_flag=True, help="Every run that is shown at that time."),
-    click.option(
-        "--match",
-        "matches",
-        multiple=True,
-        metavar="LABEL=VALUE",
-        help="Only series with this label, where runs of one name exist twice. Repeatable.",
-    ),
+    _MATCH,
     click.option("--at", type=Moment(), help="Decide as of then; default is now."),
     click.option(
         "--window", type=Duration(), help="How far back to look; default is the whole run."
