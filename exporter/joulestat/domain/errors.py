@@ -21,6 +21,7 @@ JoulestatError
 ├── HistoryError              Prometheus, or what it answered
 │   ├── HistoryUnreachable    nothing answered, however often it was asked
 │   └── QueryTooLarge         the server will not work that much for one query
+├── CardError                 a model card that cannot be read or written
 └── AdminError                the admin API, seen from its client
 """
 
@@ -153,6 +154,10 @@ class HistoryUnreachable(HistoryError):
 
 class QueryTooLarge(HistoryError):
     """The server will not work that much for one query; a shorter range it might answer."""
+
+
+class CardError(JoulestatError):
+    """A model card cannot be read or written, or there is nothing to write; it is as it was."""
 
 
 class AdminError(JoulestatError):

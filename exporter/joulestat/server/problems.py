@@ -37,6 +37,7 @@ STATUS: Mapping[type[errors.JoulestatError], HTTPStatus] = MappingProxyType(
         errors.HistoryError: HTTPStatus.BAD_GATEWAY,
         errors.HistoryUnreachable: HTTPStatus.BAD_GATEWAY,
         errors.QueryTooLarge: HTTPStatus.BAD_GATEWAY,
+        errors.CardError: HTTPStatus.INTERNAL_SERVER_ERROR,
         errors.AdminError: HTTPStatus.BAD_GATEWAY,
     }
 )
