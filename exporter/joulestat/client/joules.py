@@ -19,9 +19,14 @@ class Joules:
 
     One thread calls ``take``; any thread may call the rest. There is no lock, because a forked
     child could find it taken: mappings are replaced, never changed.
+
+    Attributes:
+        answered: Whether the exporter has said anything yet.
+        power_limit_watts: As of its last answer, by device UUID.
     """
 
     def __init__(self) -> None:
+        self.answered = False
         self.power_limit_watts = _NOTHING
         self._spent = _NOTHING
         self._devices: dict[str, _Device] = {}
@@ -36,6 +41,7 @@ class Joules:
         self.power_limit_watts = answer.power_limit_watts
         if self._origin is None:
             self._origin = self._spent
+        self.answered = True
 
     def spent(self) -> dict[str, float]:
         """Return J by device as last heard; empty where nothing was heard yet."""

@@ -66,6 +66,11 @@ class Run:
         """Whether anything is still sent: not disabled, not finished, not a forked child."""
         return self._outbox is not None and self._outbox.alive
 
+    @property
+    def answered(self) -> bool:
+        """Whether the exporter has answered yet: what was spent before is unknown."""
+        return self._joules.answered
+
     def phase(self, name: str) -> "_PhaseBlock":
         """Return a ``with`` block for a phase: train, eval, checkpoint or other.
 
