@@ -55,7 +55,7 @@ def node(tmp_path: Path) -> Iterator[Any]:
         )
         governor = Host(tmp_path).governor
         sampling = SamplingConfig(interval_seconds=0.02)
-        hardware = Hardware(lambda: backend, sampler, governor, memory.instrument, sampling)
+        hardware = Hardware(lambda: backend, sampler, governor, memory.instrument, sampling, clock)
         hardware.start()
         ending.callback(hardware.stop)
         yield SimpleNamespace(

@@ -99,6 +99,10 @@ class AmdBackend:
         self._gpu(device_uuid)
         return self._limiters.get(device_uuid)
 
+    def processes(self, device_uuid: str) -> None:
+        """Return None: AMD's libraries are not asked for processes yet."""
+        del device_uuid
+
     def parent_of(self, part_uuid: str) -> str | None:
         """Return the UUID of the GPU that another name of it, or of a part of it, stands for.
 

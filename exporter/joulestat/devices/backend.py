@@ -80,6 +80,13 @@ class Backend(Protocol):
         """
         ...
 
+    def processes(self, device_uuid: str) -> frozenset[int] | None:
+        """Return the ids of the processes that compute on a device now; None for unknown.
+
+        Never raises. Blocks as long as the driver does.
+        """
+        ...
+
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         """Read one device.
 

@@ -96,6 +96,21 @@ class NvmlBackend:
         """
         return self._gpu(device_uuid).read(details=details)
 
+    def processes(self, device_uuid: str) -> frozenset[int] | None:
+        """Return the ids of the processes that have a compute context on a GPU; see ``Backend``.
+
+        Those on its MIG instances are among them. Ids are of the host's namespace, or of ours,
+        by driver version: to understand them takes a process that is in the host's.
+
+        Source:
+            ``nvmlDeviceGetComputeRunningProcesses``.
+        """
+        try:
+            found = self._library.ask(device_uuid, "nvmlDeviceGetComputeRunningProcesses")
+        except DeviceError:
+            return None
+        return frozenset(int(process.pid) for process in found)
+
     def limiter(self, device_uuid: str) -> Limiter | None:
         """Return what sets this GPU's limit; None where NVML has no range for it.
 

@@ -59,6 +59,10 @@ class SimulatedBackend:
         """Return None: these GPUs are not cut into parts."""
         del part_uuid
 
+    def processes(self, device_uuid: str) -> None:
+        """Return None: nothing tells who is behind a simulated workload."""
+        del device_uuid
+
     def refresh(self) -> bool:
         """Return False: a world keeps its GPUs."""
         return False

@@ -148,6 +148,7 @@ def public_app(
     exposition: Exposition,
     push: Callable[[Push], PushAnswer],
     resolve_index: Callable[[int], str | None],
+    gpus_of_peer: Callable[[int | None], tuple[str, ...]] = lambda _: (),
     is_ticking: Callable[[], bool],
     allow_remote_push: bool,
     version: str,
@@ -162,6 +163,8 @@ def public_app(
         exposition: What renders it.
         push: Takes a push; called on the event loop's thread, so it must not wait.
         resolve_index: Device UUID by index, None where there is none.
+        gpus_of_peer: Device UUIDs of the process with an id (None: not known), for pushes that
+            name none; must not wait either.
         is_ticking: Whether ticks come on time.
         allow_remote_push: Take pushes from other hosts.
         version: Of this program.
@@ -176,7 +179,12 @@ def public_app(
         version=version,
         docs_url=docs_url,
     )
-    door = PushDoor(push, resolve_index=resolve_index, count_refused=count_refused_push)
+    door = PushDoor(
+        push,
+        resolve_index=resolve_index,
+        gpus_of_peer=gpus_of_peer,
+        count_refused=count_refused_push,
+    )
     names = _names(listen)
     if allow_remote_push:
         names.add(socket.gethostname())

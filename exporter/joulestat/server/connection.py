@@ -1,11 +1,15 @@
-"""One connection: bounds what a peer may send before, between and after its requests.
+"""One connection: who the peer is, and bounds on what it may send around its requests.
 
 uvicorn waits for the end of a request's head for ever and keeps all of it: half-open connections
 would use up the file descriptors, and an endless header the memory, of whatever is scraped.
 """
 
 import asyncio
+import socket
+import struct
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +23,10 @@ MAX_UNASKED_BYTES = 16 * 1024
 """Of a head that does not end, or of a body that nobody reads any more: twice what headers may
 have, so that the usual answer to too many of them comes from the application."""
 
+_PEER_PID = "joulestat.peer_pid"
+_CREDENTIALS = struct.Struct("3i")
+"""Linux's ``struct ucred``: process, user and group."""
+
 
 class BoundedConnection(HttpToolsProtocol):
     """uvicorn's protocol with a limit on time and size wherever no handler reads.
@@ -31,10 +39,12 @@ class BoundedConnection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
     _unasked_bytes = 0
+    _peer_pid: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self._peer_pid = _pid_behind(transport.get_extra_info("socket"))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -56,6 +66,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a head begins."""
         super().on_message_begin()
+        self.scope["state"][_PEER_PID] = self._peer_pid
         self._in_head = True
         self._unasked_bytes = 0
 
@@ -88,6 +99,27 @@ class BoundedConnection(HttpToolsProtocol):
         if self._in_head and self._nobody_reads():
             self.transport.write(_TOO_LARGE)
         self.transport.close()
+
+
+def peer_pid(scope: Mapping[str, Any]) -> int | None:
+    """Return the id of the process that opened a request's connection, in our own namespace.
+
+    None over TCP, and for a process that our namespace of process ids does not show.
+    """
+    pid: int | None = scope.get("state", {}).get(_PEER_PID)
+    return pid
+
+
+def _pid_behind(sock: Any) -> int | None:
+    """Ask the kernel who opened a Unix socket (SO_PEERCRED)."""
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    try:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return None
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return pid or None
 
 
 def _too_large() -> bytes:

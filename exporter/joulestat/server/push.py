@@ -8,6 +8,7 @@ from starlette.responses import Response
 from joulestat.domain.errors import InvalidPush
 from joulestat.domain.run import Push, PushAnswer
 from joulestat.server.answers import push_answer_json
+from joulestat.server.connection import peer_pid
 from joulestat.server.guard import read_json
 from joulestat.server.problems import Refused
 from joulestat.server.wire import parse_push
@@ -23,6 +24,7 @@ class PushDoor:
         push: Callable[[Push], PushAnswer],
         *,
         resolve_index: Callable[[int], str | None],
+        gpus_of_peer: Callable[[int | None], tuple[str, ...]] = lambda _: (),
         count_refused: Callable[[], None] | None = None,
     ) -> None:
         """Make the door.
@@ -30,18 +32,22 @@ class PushDoor:
         Args:
             push: Takes a push, or raises PushError and leaves everything as it was.
             resolve_index: Device UUID by index, None where there is none.
+            gpus_of_peer: Device UUIDs of the process with an id, which is None where the
+                connection does not tell; asked where a push names no devices. Must not wait.
             count_refused: Told of every push that was no valid push, and so never reached
                 ``push``.
         """
         self._push = push
         self._resolve_index = resolve_index
+        self._gpus_of_peer = gpus_of_peer
         self._count_refused = count_refused
 
     async def take(self, request: Request) -> Response:
         """Answer ``POST /v1/push``: 200 for an accepted push and for a duplicate alike."""
         try:
             body = await read_json(request, MAX_PUSH_BYTES)
-            push = parse_push(body, self._resolve_index)
+            pid = peer_pid(request.scope)
+            push = parse_push(body, self._resolve_index, lambda: self._gpus_of_peer(pid))
         except (InvalidPush, Refused):
             if self._count_refused is not None:
                 self._count_refused()

@@ -64,14 +64,17 @@ class LabelsWire(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PushWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One push of one rank: cumulative totals, and the phase in force from ``at_ns`` on."""
+    """One push of one rank: cumulative totals, and the phase in force from ``at_ns`` on.
+
+    ``gpus`` null: the rank cannot tell; see docs/training/which-gpu.md for what becomes of it.
+    """
 
     run: RunName
     rank: Annotated[int, Meta(ge=0, le=65535)]
     incarnation: Annotated[str, Meta(pattern=r"^[ -~]{1,64}" + _END)]
     seq: Count
     at_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    gpus: Annotated[list[GpuName | GpuIndex], Meta(max_length=16)]
+    gpus: Annotated[list[GpuName | GpuIndex], Meta(max_length=16)] | None
     phase: Phase
     totals: TotalsWire = msgspec.field(default_factory=TotalsWire)
     labels: LabelsWire = msgspec.field(default_factory=LabelsWire)
@@ -96,7 +99,7 @@ _PUSH_ALLOWED = {
     "": ", ".join(PushWire.__struct_fields__),
     "run": "1 to 64 characters of A-Z a-z 0-9 . _ -",
     "incarnation": "1 to 64 printable ASCII characters",
-    "gpus": "at most 16 GPUs, by UUID or index",
+    "gpus": "at most 16 GPUs, by UUID or index; null where they are not known",
     "phase": ", ".join(Phase),
     "totals": ", ".join(TotalsWire.__struct_fields__),
     "labels": ", ".join(LabelsWire.__struct_fields__),
@@ -105,12 +108,17 @@ _LEASE_REQUEST = msgspec.json.Decoder(LeaseRequestWire)
 _LEASE_REQUEST_ALLOWED = {"": ", ".join(LeaseRequestWire.__struct_fields__)}
 
 
-def parse_push(body: bytes, resolve_index: Callable[[int], str | None]) -> Push:
+def parse_push(
+    body: bytes,
+    resolve_index: Callable[[int], str | None],
+    find_gpus: Callable[[], tuple[str, ...]] = tuple,
+) -> Push:
     """Return the push in a JSON body.
 
     Args:
         body: At most 16 KiB.
         resolve_index: Device UUID by index, None where there is none.
+        find_gpus: UUIDs of the devices of a rank that cannot tell them itself.
 
     Raises:
         InvalidPush: Names the field.
@@ -122,6 +130,7 @@ def parse_push(body: bytes, resolve_index: Callable[[int], str | None]) -> Push:
         for phase in Phase
         if (counts := getattr(wire.totals, phase)) is not None
     }
+    named = find_gpus() if wire.gpus is None else wire.gpus
     return Push(
         run=wire.run,
         rank=wire.rank,
@@ -129,7 +138,7 @@ def parse_push(body: bytes, resolve_index: Callable[[int], str | None]) -> Push:
         seq=wire.seq,
         at_ns=wire.at_ns,
         # One device named twice, or by UUID and by index, is one claim.
-        gpus=tuple(dict.fromkeys(_device_uuid(gpu, resolve_index) for gpu in wire.gpus)),
+        gpus=tuple(dict.fromkeys(_device_uuid(gpu, resolve_index) for gpu in named)),
         phase=wire.phase,
         totals=totals,
         labels=_labels(wire.labels),

@@ -132,6 +132,7 @@ class Service:
             self._governor,
             memory.instrument,
             config.sampling,
+            clock,
         )
         interval = config.sampling.interval_seconds
         # One interval late: the first snapshot shall find every device's first reading.
@@ -222,6 +223,7 @@ class Service:
             exposition=Exposition(constants),
             push=lambda push: self._sampler.push(self._hardware.whole(push)),
             resolve_index=self._sampler.uuid_of_index,
+            gpus_of_peer=self._hardware.peers.gpus_of,
             is_ticking=self._sampler.is_ticking,
             allow_remote_push=config.push.allow_remote,
             version=__version__,

@@ -7,14 +7,19 @@ from functools import partial
 
 from joulestat.config import SamplingConfig
 from joulestat.devices.backend import Backend
+from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device
 from joulestat.domain.run import Push
 from joulestat.loops import Heartbeat, device_reader
 from joulestat.power.governor import Governor
 from joulestat.sampler import Instrument, Sampler
+from joulestat.service import peers
 
 LOOK_INTERVAL_SECONDS = 5.0
 """How soon a driver that was loaded, reloaded or updated is noticed. Costs a call or two."""
+
+ALL = "all"
+"""How a rank names every device of its host."""
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +34,7 @@ class Hardware:
         governor: Governor,
         instrument: Callable[[Device], Instrument],
         sampling: SamplingConfig,
+        clock: Clock,
     ) -> None:
         """Prepare; no driver is asked yet.
 
@@ -38,6 +44,7 @@ class Hardware:
             governor: Is given the limiters of devices as they come.
             instrument: Makes one for a device that is new.
             sampling: The beat.
+            clock: The time.
         """
         self._open_backend = open_backend
         self._sampler = sampler
@@ -50,6 +57,8 @@ class Hardware:
         self._look = Heartbeat(
             "look", LOOK_INTERVAL_SECONDS, self.look_again, delay_seconds=LOOK_INTERVAL_SECONDS
         )
+        self.peers = peers.Peers(self._uuids, self._processes, monotonic_ns=clock.monotonic_ns)
+        self._peer_look = Heartbeat("peers", peers.LOOK_INTERVAL_SECONDS, self.peers.look)
 
     def start(self) -> None:
         """Open the backend, put limits back that a crash left, and read.
@@ -63,18 +72,21 @@ class Hardware:
         finally:
             # Also after a failure so late that nobody waits for this any more.
             self._look.start()
+            self._peer_look.start()
         if not self._readers:
             log.warning("event=no_gpu cure=%r", "run 'joulestat doctor'")
 
     def whole(self, push: Push) -> Push:
-        """Return a push with partitions of devices replaced by the devices they are cut from.
+        """Return a push with its devices' names in full.
 
-        Energy and limits belong to the whole device: ranks on parts of one share its energy.
+        A partition becomes the device it is cut from: energy and limits belong to the whole, and
+        ranks on parts of one share its energy. "all" becomes all devices, and the beginning of a
+        UUID, as CUDA takes it, the one that begins so; what fits none is left for the ledger to
+        refuse.
         """
-        backend = self._backend
-        if backend is None:
-            return push
-        gpus = tuple(dict.fromkeys(backend.parent_of(uuid) or uuid for uuid in push.gpus))
+        if ALL in push.gpus:
+            return replace(push, gpus=tuple(self._uuids()))
+        gpus = tuple(dict.fromkeys(self._device(uuid) for uuid in push.gpus))
         return push if gpus == push.gpus else replace(push, gpus=gpus)
 
     def look_again(self) -> None:
@@ -93,7 +105,7 @@ class Hardware:
         Returns:
             How many threads did not come back: their driver hangs.
         """
-        loops = [self._look, *self._readers.values()]
+        loops = [self._look, self._peer_look, *self._readers.values()]
         for loop in loops:
             loop.ask_to_stop()
         hanging = [loop.join(0.5) for loop in loops].count(False)
@@ -101,6 +113,21 @@ class Hardware:
             # Under a call that hangs, the library is left to the end of the process.
             self._backend.close()
         return hanging
+
+    def _uuids(self) -> list[str]:
+        return [device.uuid for device in self._adopted]
+
+    def _device(self, name: str) -> str:
+        known = self._uuids()
+        backend = self._backend
+        if name in known or backend is None:
+            return name
+        begins = [uuid for uuid in known if uuid.startswith(name)]
+        return backend.parent_of(name) or (begins[0] if len(begins) == 1 else name)
+
+    def _processes(self, uuid: str) -> frozenset[int] | None:
+        backend = self._backend
+        return None if backend is None else backend.processes(uuid)
 
     def _adopt(self) -> None:
         backend = self._backend
@@ -116,7 +143,7 @@ class Hardware:
         self._adopted = devices
         if backend is not None and backend.serial:
             # Only whom the sampler knows: the backend may have found others meanwhile.
-            self._read(backend, name, lambda: [device.uuid for device in self._adopted])
+            self._read(backend, name, self._uuids)
         elif backend is not None:
             for device in devices:
                 self._read(backend, device.uuid, partial(list, [device.uuid]))
