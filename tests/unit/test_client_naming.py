@@ -12,6 +12,7 @@ from joulestat.client.naming import (
     job_label,
     rank_of,
     run_name,
+    team_label,
     user_label,
 )
 from joulestat.client.notices import Notices
@@ -74,6 +75,25 @@ def test_pods_of_an_indexed_job_share_the_jobs_name() -> None:
     assert "train-job" == run_name(None, Host(environ, "train-job-3", 1, 0), Notices())
 
 
+POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAME": "train-3-x7k2p"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (POD, "train-3-x7k2p"),
+        ({**POD, "JOB_COMPLETION_INDEX": "3"}, "train"),
+        ({**POD, "JOB_COMPLETION_INDEX": "3", "JOB_NAME": "big-train"}, "big-train"),
+        ({**POD, "RANK": "3", "JOB_NAME": "big-train"}, "big-train"),
+        # Pods that do not know their place would all be rank 0 of one run.
+        ({**POD, "JOB_NAME": "big-train"}, "train-3-x7k2p"),
+        ({"JOB_NAME": "a-build", "BUILD_ID": "1"}, "node7-4711"),
+    ],
+)
+def test_a_pod_is_called_what_its_spec_tells_it(environ: dict[str, str], expected: str) -> None:
+    assert expected == name_on(**environ)
+
+
 def test_a_name_that_must_be_altered_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "my-run-2" == run_name("my run/2", host(), Notices())
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
@@ -106,6 +126,9 @@ def test_whatever_a_name_was_it_becomes_one_that_the_exporter_takes(text: str) -
         ({"PMI_RANK": "3"}, 3),
         ({"RANK": "-1", "PMI_RANK": "3"}, 3),
         ({"RANK": "zero"}, 0),
+        ({"JOB_COMPLETION_INDEX": "4"}, 0),
+        ({"JOB_COMPLETION_INDEX": "4", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, 4),
+        ({"JOB_COMPLETION_INDEX": "4", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "RANK": "9"}, 9),
     ],
 )
 def test_the_rank_is_the_launchers(environ: dict[str, str], expected: int) -> None:
@@ -114,16 +137,35 @@ def test_the_rank_is_the_launchers(environ: dict[str, str], expected: int) -> No
 
 def test_labels_come_from_the_scheduler_and_the_loaded_modules() -> None:
     loaded = Host(
-        {"SLURM_JOB_NAME": "ft", "USER": "root", "SLURM_JOB_USER": "kim"},
+        {
+            "SLURM_JOB_NAME": "ft",
+            "USER": "root",
+            "SLURM_JOB_USER": "kim",
+            "SLURM_JOB_ACCOUNT": "nlp",
+        },
         "n",
         1,
         1,
         {"torch": object(), "transformers": object()},
     )
 
-    assert ("ft", "kim", "transformers") == (
-        job_label(loaded),
-        user_label(loaded),
-        framework_label(loaded),
-    )
-    assert ("", "", "") == (job_label(host()), user_label(host()), framework_label(host()))
+    assert ("ft", "kim", "nlp", "transformers") == labels(loaded)
+    assert ("", "", "", "") == labels(host())
+
+
+def labels(host: Host) -> tuple[str, str, str, str]:
+    return job_label(host), user_label(host), team_label(host), framework_label(host)
+
+
+def test_what_was_set_for_joulestat_wins_over_the_scheduler() -> None:
+    own = {"JOULESTAT_JOB": "j", "JOULESTAT_USER": "u", "JOULESTAT_TEAM": "t"}
+    slurm = {"SLURM_JOB_NAME": "ft", "SLURM_JOB_USER": "kim", "SLURM_JOB_ACCOUNT": "nlp"}
+
+    assert ("j", "u", "t", "") == labels(host(**own, **slurm))
+
+
+def test_a_pods_job_is_its_label_and_a_build_servers_is_not() -> None:
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "POD_NAMESPACE": "research", "JOB_NAME": "ft"}
+
+    assert ("ft", "", "", "") == labels(host(**pod))
+    assert "" == job_label(host(JOB_NAME="nightly"))

@@ -2,7 +2,9 @@
 
 import binascii
 import logging
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,7 +32,7 @@ class Host:
 
     Attributes:
         environ: Its environment.
-        name: The host's name; in Kubernetes the pod's.
+        name: The host's name; in Kubernetes the pod's, unless it uses the host's network.
         pid: Its process id.
         parent_pid: Its parent's: the launcher's, where there is one.
         modules: Loaded modules by name. Nothing is ever imported to learn something.
@@ -41,6 +43,21 @@ class Host:
     pid: int
     parent_pid: int
     modules: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls) -> "Host":
+        """Return what this process knows; environment and modules are looked at as they change."""
+        return cls(os.environ, os.uname().nodename, os.getpid(), os.getppid(), sys.modules)
+
+    @property
+    def in_kubernetes(self) -> bool:
+        """Whether this process runs in a pod: Kubernetes tells every one where its API is."""
+        return "KUBERNETES_SERVICE_HOST" in self.environ
+
+    def first(self, *variables: str) -> str:
+        """Return the first of these environment variables that says something, else nothing."""
+        texts = (self.environ.get(variable, "").strip() for variable in variables)
+        return next(filter(None, texts), "")
 
     def number(self, *variables: str) -> int | None:
         """Return the first of these environment variables that is a whole number from 0."""
@@ -57,6 +74,9 @@ def run_name(explicit: object, host: Host, notices: Notices) -> str:
     In this order: what the caller said, JOULESTAT_RUN, WANDB_RUN_ID, MLFLOW_RUN_ID, the Slurm
     job, TORCHELASTIC_RUN_ID, the rendezvous of a job of several ranks, the Kubernetes job or
     pod, the host's name with the process id.
+
+    A pod knows the name of its job, or its own in the host's network, only where its spec says
+    so: JOB_NAME and POD_NAME, by the downward API.
     """
     if explicit is not None:
         name = clean_name(str(explicit))
@@ -92,19 +112,35 @@ def clean_name(text: str) -> str:
 
 
 def rank_of(host: Host) -> int:
-    """Return this process's rank in its job; 0 where nothing says so."""
-    return host.number(*_RANK_VARIABLES) or 0
+    """Return this process's rank in its job; 0 where nothing says so.
+
+    Pods of an indexed Kubernetes Job that no launcher numbers have the Job's own numbers.
+    """
+    completion = ("JOB_COMPLETION_INDEX",) if host.in_kubernetes else ()
+    return host.number(*_RANK_VARIABLES, *completion) or 0
 
 
 def job_label(host: Host) -> str:
-    """Return the scheduler's name of the job, empty where there is none."""
-    return host.environ.get("SLURM_JOB_NAME", "")
+    """Return JOULESTAT_JOB, else the scheduler's name of the job; empty where there is none.
+
+    JOB_NAME counts in Kubernetes alone: elsewhere it may be a build server's.
+    """
+    variables = ["JOULESTAT_JOB", "SLURM_JOB_NAME", "PBS_JOBNAME", "LSB_JOBNAME"]
+    return host.first(*variables, *(["JOB_NAME"] if host.in_kubernetes else []))
 
 
 def user_label(host: Host) -> str:
     """Return who runs this, empty where the environment does not say."""
-    environ = host.environ
-    return environ.get("SLURM_JOB_USER") or environ.get("USER") or environ.get("LOGNAME") or ""
+    return host.first("JOULESTAT_USER", "SLURM_JOB_USER", "USER", "LOGNAME")
+
+
+def team_label(host: Host) -> str:
+    """Return JOULESTAT_TEAM, else the account that Slurm charges; empty where neither is there.
+
+    A team's energy budget pays for the run, so nothing is guessed: a Kubernetes namespace, for
+    one, counts only where the pod's spec puts it into JOULESTAT_TEAM.
+    """
+    return host.first("JOULESTAT_TEAM", "SLURM_JOB_ACCOUNT")
 
 
 def framework_label(host: Host) -> str:
@@ -125,7 +161,7 @@ def _launcher_name(host: Host) -> str:
         return clean_name(elastic)
     if (host.number("WORLD_SIZE") or 1) > 1 and environ.get("MASTER_ADDR"):
         return _rendezvous_name(host)
-    return _pod_name(host) if "KUBERNETES_SERVICE_HOST" in environ else ""
+    return _pod_name(host) if host.in_kubernetes else ""
 
 
 def _rendezvous_name(host: Host) -> str:
@@ -140,6 +176,14 @@ def _rendezvous_name(host: Host) -> str:
 
 def _pod_name(host: Host) -> str:
     index = host.environ.get("JOB_COMPLETION_INDEX")
-    # Pods of an indexed Job are called <job>-<index>; the job is the run.
-    name = host.name.removesuffix(f"-{index}") if index else host.name
+    if index or host.number(*_RANK_VARIABLES) is not None:
+        # Pods that do not know their place in the job would all be its rank 0.
+        job = clean_name(host.first("JOB_NAME"))
+        if job:
+            return job
+    # Of a pod in the host's network the host's name is the node's.
+    pod = host.first("POD_NAME") or host.name
+    # Pods of an indexed Job are called <job>-<index>, with five random characters behind where
+    # it is not the host's name; the job is the run.
+    name = re.sub(rf"-{re.escape(index)}(?:-[a-z0-9]{{5}})?$", "", pod) if index else pod
     return clean_name(name)

@@ -42,6 +42,8 @@ class Run:
         self._outbox = outbox
         self._look_for_gpus = look_for_gpus
         self._phase_named = False
+        self._settling = True
+        self._looked_after_a_step = False
 
     @classmethod
     def inert(cls, name: str = "", rank: int = 0) -> "Run":
@@ -111,8 +113,8 @@ class Run:
                 self._tally.step(n_samples, n_tokens)
             else:
                 self._tally.step(*self._checked(n_samples, n_tokens))
-            if not self._phase_named and self._tally.phase is Phase.OTHER:
-                self.set_phase(Phase.TRAIN)
+            if self._settling:
+                self._settle()
         except Exception as error:  # noqa: BLE001 - this is the promise never to raise
             report_fault("Run.step", error)
 
@@ -206,13 +208,26 @@ class Run:
         state = "active" if self.active else "inert"
         return f"<joulestat.Run {self._name!r} rank {self._rank} {state}>"
 
+    def _settle(self) -> None:
+        """After a step: let the phase be what an unnamed one is, and find the devices at last."""
+        if not self._looked_after_a_step:
+            # A phase may begin before its framework touches a device; a step cannot end so.
+            self._looked_after_a_step = True
+            self._find_gpus()
+        if not self._phase_named and self._tally.phase is Phase.OTHER:
+            self.set_phase(Phase.TRAIN)
+        self._settling = not self._phase_named
+
+    def _find_gpus(self) -> None:
+        # Only in the training code's own thread is its framework ever asked.
+        if self._look_for_gpus is not None and self.active:
+            self._tally.gpus = self._look_for_gpus() or self._tally.gpus
+
     @harmless(nothing)
     def _change_phase(self, phase: Phase) -> None:
         if not self.active:
             return
-        if self._look_for_gpus is not None:
-            # Only here, in the training code's own thread, is its framework ever asked.
-            self._tally.gpus = self._look_for_gpus() or self._tally.gpus
+        self._find_gpus()
         if self._tally.change_phase(phase) and self._outbox is not None:
             self._outbox.wake()
 

@@ -1,7 +1,6 @@
 """``joulestat.init``: from what the caller and the host say to a run that pushes."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 from joulestat.client import naming, placement, process
@@ -42,12 +41,13 @@ def init(
     Args:
         run: Name of the run, the same on every rank: 1 to 64 characters of ``[A-Za-z0-9._-]``.
             None: ``JOULESTAT_RUN``, else what a tracker, a scheduler or the host calls it.
-        gpus: The GPUs of this process: UUIDs or NVML indices. ``"auto"``: see
-            ``joulestat.client.placement``.
+        gpus: The GPUs of this process: UUIDs or NVML indices; ``"all"`` of the host.
+            ``"auto"``: see ``joulestat.client.placement``.
         rank: This process's rank; None: as the launcher says, else 0.
-        job: Label; None: the scheduler's name of the job.
-        user: Label; None: as the environment says.
-        team: Label; also decides which of the exporter's energy budgets pays.
+        job: Label; None: ``JOULESTAT_JOB``, else the scheduler's name of the job.
+        user: Label; None: ``JOULESTAT_USER``, else as the environment says.
+        team: Label; also decides which of the exporter's energy budgets pays. None:
+            ``JOULESTAT_TEAM``, else Slurm's account.
         framework: Label; None: as the loaded modules say.
         planned_steps: How many training steps there will be.
         energy_budget_kwh: What the run may spend, kWh.
@@ -60,7 +60,7 @@ def init(
     """
     notices = Notices()
     arguments = Arguments(notices)
-    host = naming.Host(os.environ, os.uname().nodename, os.getpid(), os.getppid(), sys.modules)
+    host = naming.Host.here()
     name = naming.run_name(run, host, notices)
     number = arguments.whole("rank", rank, least=0, most=MAX_RANK)
     if number is None:
@@ -72,7 +72,7 @@ def init(
     labels = {
         "job": arguments.label("job", naming.job_label(host) if job is None else job),
         "user": arguments.label("user", naming.user_label(host) if user is None else user),
-        "team": arguments.label("team", team),
+        "team": arguments.label("team", naming.team_label(host) if team is None else team),
         "framework": arguments.label(
             "framework", naming.framework_label(host) if framework is None else framework
         ),
@@ -107,7 +107,7 @@ def init(
         joules=joules,
         arguments=arguments,
         outbox=outbox,
-        look_for_gpus=None if named is not None else lambda: placement.torch_gpus(host),
+        look_for_gpus=None if named is not None else lambda: placement.framework_gpus(host),
     )
 
 
@@ -129,12 +129,13 @@ def _named_gpus(arguments: Arguments, gpus: object) -> tuple[Gpu, ...] | None:
         return None
     named = placement.named_gpus(gpus)
     if named is None:
-        arguments.refuse("gpus", gpus, f"'auto', or 1 to {placement.MAX_GPUS} UUIDs or indices")
+        allowed = f"'auto', 'all', or 1 to {placement.MAX_GPUS} UUIDs or indices"
+        arguments.refuse("gpus", gpus, allowed)
     return named
 
 
-def _found_gpus(host: naming.Host) -> tuple[Gpu, ...]:
-    found = placement.torch_gpus(host)
+def _found_gpus(host: naming.Host) -> tuple[Gpu, ...] | None:
+    found = placement.framework_gpus(host)
     return placement.environment_gpus(host) if found is None else found
 
 

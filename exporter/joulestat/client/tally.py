@@ -9,7 +9,7 @@ from joulestat.client.arguments import MAX_COUNT
 from joulestat.domain.run import NO_COUNTS, Counts, Phase
 
 Gpu = str | int
-"""A UUID, or an NVML index that the exporter resolves."""
+"""A UUID, an NVML index that the exporter resolves, or "all"."""
 
 WAITING_LIMIT = 64
 """Phase changes kept while the exporter is away; beyond it the oldest are dropped."""
@@ -24,7 +24,7 @@ class Boundary:
         at_ns: CLOCK_MONOTONIC; never before the previous boundary.
         phase: What the rank does from then on.
         totals: Counts so far by phase; phases without any are left out.
-        gpus: Devices held from then on.
+        gpus: Devices held from then on; None where the exporter is to find out.
         final: The rank is done.
     """
 
@@ -32,7 +32,7 @@ class Boundary:
     at_ns: int
     phase: Phase
     totals: Mapping[Phase, Counts]
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Gpu, ...] | None
     final: bool = False
 
 
@@ -62,11 +62,11 @@ class Tally:
 
     Attributes:
         lock: Guards everything here.
-        gpus: Devices named in boundaries from now on.
+        gpus: Devices named in boundaries from now on; None where they are not known.
         dropped: Phase changes given up because too many waited.
     """
 
-    def __init__(self, now_ns: Callable[[], int], gpus: tuple[Gpu, ...] = ()) -> None:
+    def __init__(self, now_ns: Callable[[], int], gpus: tuple[Gpu, ...] | None = ()) -> None:
         self.lock = threading.RLock()
         self.gpus = gpus
         self.dropped = 0
