@@ -34,9 +34,17 @@ class PrometheusServer:
     """
 
     def __init__(
-        self, folder: Path, targets: Sequence[str] = (), *, scrape_interval: str = "1s"
+        self,
+        folder: Path,
+        targets: Sequence[str] = (),
+        *,
+        scrape_interval: str = "1s",
+        web_config: str = "",
     ) -> None:
-        """Keep everything in ``folder``; scrape ``targets`` (host:port)."""
+        """Keep everything in ``folder``; scrape ``targets`` (host:port).
+
+        With a ``web_config``, Prometheus' own YAML for TLS and passwords, it is an https server.
+        """
         self._folder = folder
         self._data = folder / "data"
         self._data.mkdir(parents=True)
@@ -44,6 +52,9 @@ class PrometheusServer:
         self._config.write_text(
             CONFIG.format(interval=scrape_interval, targets=json.dumps(list(targets)))
         )
+        self._web_config = folder / "web.yml"
+        self._web_config.write_text(web_config)
+        self._scheme = "https" if web_config else "http"
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -69,7 +80,7 @@ class PrometheusServer:
     def __enter__(self) -> Self:
         """Start, and wait until it answers."""
         port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{self._scheme}://127.0.0.1:{port}"
         log = (self._folder / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
             [
@@ -79,6 +90,7 @@ class PrometheusServer:
                 # The default of 15 days would delete backfilled blocks at the start.
                 "--storage.tsdb.retention.time=100y",
                 f"--web.listen-address=127.0.0.1:{port}",
+                f"--web.config.file={self._web_config}",
                 "--web.enable-lifecycle",
                 "--web.enable-remote-write-receiver",
             ],
@@ -120,13 +132,21 @@ class PrometheusServer:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
-            try:
-                if httpx.get(f"{self.url}/-/ready", trust_env=False).is_success:
-                    return
-            except httpx.TransportError:
-                pass
+            if self._is_ready():
+                return
             time.sleep(0.05)
         raise AssertionError((self._folder / "prometheus.log").read_text())
+
+    def _is_ready(self) -> bool:
+        if self._scheme == "https":
+            # Whom it lets in is for the test to find out; it listens once it has read its blocks.
+            address = ("127.0.0.1", int(self.url.rpartition(":")[2]))
+            with socket.socket() as client:
+                return client.connect_ex(address) == 0
+        try:
+            return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
 
     def _stored_samples(self) -> int:
         metas = self._data.glob("*/meta.json")
