@@ -129,6 +129,8 @@ class SynchronisedTally(Tally):
     again, by an amount that differs from push to push.
     """
 
+    _standing: Boundary | None = None
+
     def __init__(
         self,
         now_ns: Callable[[], int],
@@ -157,7 +159,7 @@ class SynchronisedTally(Tally):
 
     def _enqueue(self, at_ns: int) -> None:
         # A change of phase is later than any step before it.
-        self._standing: Boundary | None = None
+        self._standing = None
         super()._enqueue(at_ns)
 
 
