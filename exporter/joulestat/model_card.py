@@ -100,14 +100,14 @@ def _with_entries(text: str, entries: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a card's text with these entries in its metadata.
 
     Raises:
-        ValueError: The metadata is no mapping, or not what it should be afterwards.
-        yaml.YAMLError: The metadata is no YAML.
+        ValueError: The metadata would not be what it should be afterwards.
+        yaml.YAMLError: It is no YAML, or no mapping.
     """
     found = REGEX_YAML_BLOCK.search(text)
     block = found[2] if found else ""
     known = yaml.safe_load(block) or {}
     if not isinstance(known, dict):
-        raise ValueError("it is no mapping")
+        raise yaml.YAMLError("it is no mapping")
     line_break = "\r\n" if "\r\n" in text else "\n"
     expected = dict(known)
     for key, entry in entries.items():
@@ -132,7 +132,7 @@ def _replaced(block: str, key: str, rendered: str, line_break: str) -> str:
     the library does not understand of evaluation results.
     """
     root = yaml.compose(block, Loader=yaml.SafeLoader)
-    if root is None:
+    if not isinstance(root, yaml.MappingNode):
         return line_break.join(part for part in (block.rstrip(), rendered) if part)
     starts = [name.start_mark.index for name, _ in root.value]
     names = [name.value for name, _ in root.value]

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("all", "Run the whole loop on simulated GPUs, with a real Prometheus."),
     "doctor": ("all", "Check whether the loop would work here, and say what is missing."),
     "optimize": ("optimizer", "Find the best power limit of a run from its history."),
+    "report": ("optimizer", "Tell a run's energy and emissions, also on its model card."),
     "lease": ("server", "See, take and end leases on power limits; make tokens."),
 }
 """Name -> the extra that brings its libraries, and what ``joulestat --help`` says of it."""
@@ -45,6 +46,14 @@ def load_pictures(name: str) -> ModuleType:
         return importlib.import_module(f"joulestat.optimizer.show.{name}")
     except ModuleNotFoundError as error:
         sys.exit(missing_library(error, "optimizer", "drawing"))
+
+
+def load_card() -> ModuleType:
+    """Import the module that writes model cards, or exit saying how to get the hub's library."""
+    try:
+        return importlib.import_module("joulestat.model_card")
+    except ModuleNotFoundError as error:
+        sys.exit(missing_library(error, "model-card", "writing a model card"))
 
 
 def missing_library(error: ModuleNotFoundError, extra: str, what: str) -> str:

@@ -3,9 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from joulestat.domain.units import JOULES_PER_KWH
+from joulestat.optimizer.show.wording import rfc3339
 from joulestat.report.facts import Portion
 
 LEAST_JOULES = 1e-6
@@ -135,11 +135,5 @@ def _gap_words(gaps: Sequence[Portion], ratio: float) -> str:
     end = max(portion.end_seconds for portion in gaps)
     return (
         f"the intensity of {max(ratio, 0.001):.1%} of the energy is not known, between "
-        f"{in_utc(begin)} and {in_utc(end)}; nothing was filled in"
+        f"{rfc3339(round(begin))} and {rfc3339(round(end))}; nothing was filled in"
     )
-
-
-def in_utc(at_seconds: float) -> str:
-    """Return Unix time as RFC 3339 in whole seconds, UTC."""
-    moment = datetime.fromtimestamp(round(at_seconds), UTC)
-    return moment.isoformat().replace("+00:00", "Z")

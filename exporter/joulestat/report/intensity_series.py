@@ -59,7 +59,7 @@ class IntensityReader:
             )
         return Intensity(source, by_node or {})
 
-    def of_exporters(self, matchers: Sequence[Matcher]) -> Intensity | None:
+    def of_exporters(self, matchers: Sequence[Matcher], source: str) -> Intensity | None:
         """Return what the exporters of the run were configured with; None where with nothing.
 
         Raises:
@@ -71,7 +71,7 @@ class IntensityReader:
             return None
         zones = {_zone(series.labels) for series in mine}
         return Intensity(
-            "as the exporter is configured",
+            source,
             {
                 node: tuple(_course(_merged(s for s in mine if node in self._nodes_of(s.labels))))
                 for node in set(self._nodes.values())
