@@ -260,5 +260,5 @@ def test_every_process_start_is_an_incarnation_of_its_own(exporter: ScriptedExpo
 def test_init_takes_what_is_documented() -> None:
     assert [
         "run", "gpus", "rank", "job", "user", "team", "framework", "planned_steps",
-        "energy_budget_kwh", "energy_budget_joules", "url",
+        "energy_budget_kwh", "energy_budget_joules", "url", "sync_every", "sync_probes_only",
     ] == list(inspect.signature(joulestat.init).parameters)  # fmt: skip

@@ -1,9 +1,11 @@
 import os
+import sys
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 
 import pytest
 
+import joulestat
 from fakes.clock import FakeClock
 from fakes.devices_at_work import Devices, jax_with, torch_with
 from joulestat.client.notices import Notices
@@ -25,7 +27,7 @@ def synchronisation(
     modules: Mapping[str, object],
     *,
     every_steps: int = 1,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Callable[[], bool] | None = None,
 ) -> Synchronisation:
     return Synchronisation(
         every_steps,
@@ -199,6 +201,21 @@ def test_while_no_limit_is_new_nothing_is_waited_for() -> None:
     assert 0 == sum(waits.step() for _ in range(20))
     new.append(True)
     assert [True, False, False, False, False, True] == [waits.step() for _ in range(6)]
+
+
+def test_init_waits_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = Devices(FakeClock(), busy_seconds=0.0)
+    monkeypatch.setitem(sys.modules, "torch", torch_with(devices))
+    monkeypatch.setenv("JOULESTAT_URL", "http://127.0.0.1:1")
+    asked = []
+    for options in ({}, {"sync_every": 2}, {"sync_every": 2, "sync_probes_only": True}):
+        with joulestat.init(run="r", gpus=[0], **options) as run:  # type: ignore[arg-type]
+            for _ in range(10):
+                run.step()
+        asked.append(devices.asked)
+
+    # Nobody answers, so that no limit is heard of.
+    assert [0, 5, 5] == asked
 
 
 def test_a_step_sleeps_between_its_questions() -> None:

@@ -9,6 +9,7 @@ from joulestat.client.joules import Joules
 from joulestat.client.notices import Notices, harmless
 from joulestat.client.outbox import Outbox, monotonic_ns
 from joulestat.client.run import Run
+from joulestat.client.synchronise import NewLimit, Synchronisation, SynchronisedTally
 from joulestat.client.tally import Gpu, Tally
 from joulestat.client.target import DEFAULT_URL, Target, parse_target
 from joulestat.client.transport import Transport
@@ -31,6 +32,8 @@ def init(
     energy_budget_kwh: float | None = None,
     energy_budget_joules: float | None = None,
     url: str | None = None,
+    sync_every: int | None = None,
+    sync_probes_only: bool = False,
 ) -> Run:
     """Start to report a training run to the exporter on this host.
 
@@ -54,6 +57,11 @@ def init(
         energy_budget_joules: The same in J; wins where both are given.
         url: ``http://host:port`` or ``unix:/path``; None: ``JOULESTAT_URL``, else
             ``http://127.0.0.1:10400``.
+        sync_every: Every so many steps let ``step`` wait until the GPU is done with them, as
+            ``torch.cuda.synchronize`` and ``jax.block_until_ready`` do; a wait of 10 s is given
+            up, and was the last one. None: never.
+        sync_probes_only: Wait only in the two minutes after a power limit changed, or was first
+            heard of: that is when the optimizer measures.
 
     Returns:
         The run; an inert one where there is nothing to report to.
@@ -87,8 +95,20 @@ def init(
         "planned_steps": arguments.whole("planned_steps", planned_steps, least=1),
     }
     named = _named_gpus(arguments, gpus)
-    tally = Tally(monotonic_ns, _found_gpus(host) if named is None else named)
     joules = Joules()
+    held = _found_gpus(host) if named is None else named
+    tally = Tally(monotonic_ns, held)
+    every_steps = arguments.whole("sync_every", sync_every, least=1)
+    if every_steps is not None:
+        limits = NewLimit(lambda: joules.power_limit_watts, monotonic_ns)
+        wait = Synchronisation(
+            every_steps,
+            host.modules,
+            notices,
+            now_ns=monotonic_ns,
+            wanted=limits if sync_probes_only else None,
+        )
+        tally = SynchronisedTally(monotonic_ns, held, wait)
     outbox = Outbox(
         tally,
         joules,

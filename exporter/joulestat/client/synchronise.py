@@ -57,7 +57,7 @@ class Synchronisation:
         *,
         now_ns: Callable[[], int],
         sleep: Callable[[float], object] | None = None,
-        wanted: Callable[[], bool] = lambda: True,
+        wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Make a synchronisation.
 
@@ -67,7 +67,7 @@ class Synchronisation:
             notices: Where to say that it is given up.
             now_ns: CLOCK_MONOTONIC.
             sleep: Sleeps that many s; None: for real, and other threads run meanwhile.
-            wanted: Whether to wait at all just now.
+            wanted: Whether to wait just now; None: always.
         """
         self._every_steps = every_steps
         self._modules = modules
@@ -88,7 +88,7 @@ class Synchronisation:
         if self._steps < self._every_steps or self._given_up:
             return False
         try:
-            if not self._wanted() or os.getpid() != self._pid:
+            if not (self._wanted is None or self._wanted()) or os.getpid() != self._pid:
                 return False
             self._steps = 0
             return self._wait()
