@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from fakes.amd import host, kernel
 from fakes.host import Host
 from joulestat.config import SamplingConfig
 from joulestat.devices.amd import open_amd
+from joulestat.domain.run import Phase, Push
 from joulestat.domain.units import NS_PER_SECOND
 from joulestat.loops import SystemClock
 from joulestat.runs.budgets import Budgets
@@ -82,6 +84,16 @@ def test_a_device_that_nobody_adopted_yet_holds_up_no_other(
 
     node.hardware.look_again()
     assert 2 == len(up(node))
+
+
+@pytest.mark.parametrize("name", ["all", "e7ff740f", "GPU-e7f04c2d9a1b0002"])
+def test_a_rank_may_shorten_or_respell_the_name_of_a_device(node: Any, name: str) -> None:
+    (uuid,) = up(node)
+    push = Push("r", 0, "i", 1, 1, gpus=(name, uuid), phase=Phase.OTHER)
+
+    assert (uuid,) == node.hardware.whole(push).gpus
+    strange = replace(push, gpus=("GPU-0",))
+    assert strange == node.hardware.whole(strange)
 
 
 def test_devices_whose_adoption_failed_are_adopted_at_the_next_look(node: Any) -> None:

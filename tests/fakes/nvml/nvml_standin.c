@@ -53,6 +53,7 @@ typedef struct nvmlDevice *device_t;
 typedef struct { unsigned gpu, memory; } utilization_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned version, sensor; int celsius; } temperature_t;
+typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_part, part; } process_t;
 typedef struct {
     char bus_id_legacy[16];
     unsigned domain, bus, device, pci_device_id, pci_subsystem_id;
@@ -203,6 +204,12 @@ EXPORT nvmlDeviceGetMigMode(device_t device, unsigned *now, unsigned *pending) {
 EXPORT nvmlDeviceGetMigDeviceHandleByIndex(device_t device, unsigned number, device_t *instance) {
     CALL(slot_of(device), 1, if (number >= gpu->mig_instances) ret = NOT_FOUND;
          else *instance = handle_of(slot_, 1 + (int)number);)
+}
+EXPORT nvmlDeviceGetComputeRunningProcesses_v3(device_t device, unsigned *count,
+                                               process_t *processes) {
+    CALL(slot_of(device), 1, unsigned room = *count; *count = gpu->pid > 0;
+         if (*count > room) ret = INSUFFICIENT_SIZE;
+         else if (*count) processes->pid = (unsigned)VALUE(gpu->pid);)
 }
 EXPORT nvmlDeviceGetTemperatureV(device_t device, temperature_t *temperature) {
     CALL(slot_of(device), 1, temperature->celsius = (int)VALUE(51);)

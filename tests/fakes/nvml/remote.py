@@ -56,6 +56,10 @@ class RemoteNvml:
     def refresh(self) -> bool:
         return bool(self.ask("backend", "refresh"))
 
+    def processes(self, device_uuid: str) -> frozenset[int] | None:
+        found: frozenset[int] | None = self.ask("backend", "processes", device_uuid)
+        return found
+
     def read(self, device_uuid: str, *, details: bool) -> Reading:
         reading: Reading = self.ask("backend", "read", device_uuid, details=details)
         return reading

@@ -16,9 +16,9 @@ LIBRARY = "libnvidia-ml.so.1"
 DRIVER_VERSION = "590.00.00"
 
 # state_t of standin_driver.h: magic, driver version, when it was loaded, number of GPUs; then
-# one record of eleven numbers per GPU.
+# one record of twelve numbers per GPU.
 _HEADER = struct.Struct("=8s24sQQ")
-_GPU = struct.Struct("=11Q")
+_GPU = struct.Struct("=12Q")
 
 
 def build_library(folder: Path, *, driver_version: str = DRIVER_VERSION) -> Path:
@@ -57,6 +57,7 @@ class GpuState:
     persistence: int
     mig_instances: int
     hidden: int
+    pid: int
 
     @property
     def power_mw(self) -> int:

@@ -20,6 +20,7 @@ typedef struct {
     uint64_t persistence;                                  /* 1: the driver stays loaded */
     uint64_t mig_instances;                                /* 0: MIG mode is off */
     uint64_t hidden;                                       /* 1: taken off the bus */
+    uint64_t pid;                                          /* of who computes on it; 0: nobody */
 } gpu_t;
 
 typedef struct {
