@@ -22,11 +22,13 @@ class Joules:
 
     Attributes:
         answered: Whether the exporter has said anything yet.
+        late: Whether by its first answer the energy of the run's beginning was lost.
         power_limit_watts: As of its last answer, by device UUID.
     """
 
     def __init__(self) -> None:
         self.answered = False
+        self.late = False
         self.power_limit_watts = _NOTHING
         self._spent = _NOTHING
         self._devices: dict[str, _Device] = {}

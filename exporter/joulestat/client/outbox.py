@@ -90,7 +90,8 @@ class Outbox:
         self._note.acquire()
         self._waiters: deque[Waiter] = deque()
         self._last: Waiter | None = None
-        self._due_ns = now_ns()
+        self._made_ns = now_ns()
+        self._due_ns = self._made_ns
         self._not_before_ns = self._due_ns
         self._failures = 0
         self._heard = False
@@ -251,7 +252,10 @@ class Outbox:
     def _judge(self, reply: Reply, boundary: Boundary) -> bool:
         """Heed an answer; return whether the exporter has the boundary."""
         if reply.status in _OK:
-            self._joules.take(parse_answer(reply.body))
+            answer = parse_answer(reply.body)
+            if not self._heard:
+                self._joules.late = self._now_ns() - self._made_ns > OPENING_REACH_NS
+            self._joules.take(answer)
             self._tally.settle(boundary.seq)
             self._heard = True
             return True

@@ -86,7 +86,8 @@ class Progress:
             return
         if not self._answered:
             self._answered = True
-            self._steps = self._restored_steps
+            if self._run.answered_late:
+                self._steps = self._restored_steps
         joules = self._run.lineage_joules()
         if joules != self._joules:
             self._joules, self._covered_steps = joules, self._steps

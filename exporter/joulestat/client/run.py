@@ -70,8 +70,13 @@ class Run:
 
     @property
     def answered(self) -> bool:
-        """Whether the exporter has answered yet: what was spent before is unknown."""
+        """Whether the exporter has answered yet."""
         return self._joules.answered
+
+    @property
+    def answered_late(self) -> bool:
+        """Whether its first answer came so late that it does not know what was spent before."""
+        return self._joules.late
 
     def phase(self, name: str) -> "_PhaseBlock":
         """Return a ``with`` block for a phase: train, eval, checkpoint or other.
