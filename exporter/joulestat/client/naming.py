@@ -12,6 +12,8 @@ from joulestat.client.notices import Notices
 
 NAME_CHARACTERS = 64
 
+STAND_IN_VARIABLE = "JOULESTAT_STAND_IN"
+_INCARNATION = re.compile(r"[0-9a-f]{32}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, not bound to
 _RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 # In "srun + torchrun" SLURM_PROCID is the node, so RANK comes first.
@@ -118,6 +120,15 @@ def rank_of(host: Host) -> int:
     """
     completion = ("JOB_COMPLETION_INDEX",) if host.in_kubernetes else ()
     return host.number(*_RANK_VARIABLES, *completion) or 0
+
+
+def stand_in(host: Host) -> str | None:
+    """Return the incarnation of the ``joulestat run`` that this process runs under, if any.
+
+    It claims the GPUs until this process does so itself.
+    """
+    incarnation = host.environ.get(STAND_IN_VARIABLE, "")
+    return incarnation if _INCARNATION.fullmatch(incarnation) else None
 
 
 def job_label(host: Host) -> str:

@@ -33,9 +33,11 @@ class Run:
         arguments: Arguments,
         outbox: Outbox | None = None,
         look_for_gpus: Callable[[], tuple[Gpu, ...] | None] | None = None,
+        incarnation: str = "",
     ) -> None:
         self._name = name
         self._rank = rank
+        self._incarnation = incarnation
         self._tally = tally
         self._joules = joules
         self._arguments = arguments
@@ -62,6 +64,11 @@ class Run:
     def rank(self) -> int:
         """This process's rank in the job."""
         return self._rank
+
+    @property
+    def incarnation(self) -> str:
+        """What tells this process from others of the run and rank; empty for an inert run."""
+        return self._incarnation
 
     @property
     def active(self) -> bool:

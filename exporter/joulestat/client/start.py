@@ -90,6 +90,7 @@ def init(
         "run": name,
         "rank": number,
         "incarnation": incarnation.hex(),
+        "instead_of": naming.stand_in(host),
         "labels": {key: label for key, label in labels.items() if label},
         "energy_budget_joules": budget_joules,
         "planned_steps": arguments.whole("planned_steps", planned_steps, least=1),
@@ -128,6 +129,7 @@ def init(
         arguments=arguments,
         outbox=outbox,
         look_for_gpus=None if named is not None else lambda: placement.framework_gpus(host),
+        incarnation=incarnation.hex(),
     )
 
 

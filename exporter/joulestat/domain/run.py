@@ -97,6 +97,8 @@ class Push:
         energy_budget_joules: What the run may spend, None without a budget.
         planned_steps: How many training steps are planned, None where unknown.
         final: The rank is done: close the interval, end the claim.
+        instead_of: Incarnation of a process that stood in for this one until it could tell for
+            itself: its claim ends where this one begins. None without.
     """
 
     run: str
@@ -111,6 +113,7 @@ class Push:
     energy_budget_joules: float | None = None
     planned_steps: int | None = None
     final: bool = False
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

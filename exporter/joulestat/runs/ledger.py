@@ -111,6 +111,8 @@ class Ledger:
         run.describe(push)
         run.make_room_for(push.rank, self.policy.max_ranks)
         rank = run.ranks.setdefault(push.rank, RankBook())
+        if push.instead_of:
+            self._relieve(push.instead_of, push.at_ns, now_ns)
         self.adjusted += rank.accept(push, now_ns, wall_seconds)
         self.pushes[PushResult.ACCEPTED] += 1
         self._touch(run)
@@ -190,6 +192,14 @@ class Ledger:
                 )
                 raise PushOverload(msg)
         return False
+
+    def _relieve(self, incarnation: str, at_ns: int, now_ns: int) -> None:
+        """Let a process go that stood in for another one, which begins at an instant."""
+        for run in self.runs.values():
+            for book in run.ranks.values():
+                if book.incarnation == incarnation and book.live:
+                    book.relieve(at_ns, now_ns)
+                    self._touch(run)
 
     def _answer(self, push: Push, now_ns: int, *, accepted: bool) -> PushAnswer:
         run = self.runs[push.run]

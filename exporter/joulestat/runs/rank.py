@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from joulestat.domain.errors import InvalidPush, SupersededPush
@@ -155,6 +155,20 @@ class RankBook:
         self.accepted = closing
         self._enqueue(closing)
         return adjusted
+
+    def relieve(self, at_ns: int, now_ns: int) -> None:
+        """End the claim at an instant, as its process would, because another one takes over.
+
+        Of what the process pushes from now on nothing is taken.
+        """
+        last = self.accepted
+        if last is None or last.final or self.incarnation in self.retired:
+            return
+        # The other claim reaches back no further.
+        end_ns = min(now_ns, max(at_ns, last.at_ns, now_ns - FIRST_PUSH_REACH_NS))
+        self.accepted = replace(last, at_ns=end_ns, final=True, opens=False)
+        self._enqueue(self.accepted)
+        self.retired.append(self.incarnation)
 
     def _instant(self, at_ns: int, now_ns: int, *, opens: bool) -> int | None:
         """Return the instant of a push on our clock, None where only its arrival can serve."""

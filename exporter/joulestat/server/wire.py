@@ -29,6 +29,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _END = r"$(?!\n)"
 
 RunName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}" + _END)]
+Incarnation = Annotated[str, Meta(pattern=r"^[ -~]{1,64}" + _END)]
 Count = Annotated[int, Meta(ge=0, le=MAX_EXACT)]
 GpuName = Annotated[str, Meta(pattern=r"^[!-~]{1,96}" + _END)]
 GpuIndex = Annotated[int, Meta(ge=0, le=1023)]
@@ -67,11 +68,12 @@ class PushWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One push of one rank: cumulative totals, and the phase in force from ``at_ns`` on.
 
     ``gpus`` null: the rank cannot tell; see docs/training/which-gpu.md for what becomes of it.
+    ``instead_of``: the process that stood in for this one, such as ``joulestat run``.
     """
 
     run: RunName
     rank: Annotated[int, Meta(ge=0, le=65535)]
-    incarnation: Annotated[str, Meta(pattern=r"^[ -~]{1,64}" + _END)]
+    incarnation: Incarnation
     seq: Count
     at_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     gpus: Annotated[list[GpuName | GpuIndex], Meta(max_length=16)] | None
@@ -81,6 +83,7 @@ class PushWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     energy_budget_joules: Annotated[float, Meta(gt=0, le=1e18)] | None = None
     planned_steps: Annotated[int, Meta(ge=1, le=MAX_EXACT)] | None = None
     final: bool = False
+    instead_of: Incarnation | None = None
 
 
 class LeaseRequestWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -99,6 +102,7 @@ _PUSH_ALLOWED = {
     "": ", ".join(PushWire.__struct_fields__),
     "run": "1 to 64 characters of A-Z a-z 0-9 . _ -",
     "incarnation": "1 to 64 printable ASCII characters",
+    "instead_of": "1 to 64 printable ASCII characters",
     "gpus": "at most 16 GPUs, by UUID or index; null where they are not known",
     "phase": ", ".join(Phase),
     "totals": ", ".join(TotalsWire.__struct_fields__),
@@ -145,6 +149,7 @@ def parse_push(
         energy_budget_joules=wire.energy_budget_joules,
         planned_steps=wire.planned_steps,
         final=wire.final,
+        instead_of=wire.instead_of,
     )
 
 
