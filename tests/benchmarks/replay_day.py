@@ -1,4 +1,7 @@
-"""One traced training for 24 hours under the optimizer, beside an oracle from the first second."""
+"""One traced training for 24 hours under the optimizer, beside an oracle from the first second.
+
+It says how many steps it plans, as the callbacks for training frameworks do.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +62,7 @@ def live_a_day(
         float(traced.min_watts),
         rng,
         time_noise=noise_ratio,
+        planned_steps=DAY_SECONDS / traced.reference.seconds_per_step,
     )
     start = run.now_seconds
     run.advance(FIRST_LOOK_SECONDS)

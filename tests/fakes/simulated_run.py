@@ -51,6 +51,7 @@ class SimulatedRun:
     steps: float = 0.0
     joules: float = 0.0
     current_watts: int = 0
+    leased: bool = False
     slices: list[Slice] = field(default_factory=list)
     seconds_at: dict[int, float] = field(default_factory=dict)
     steps_at: dict[int, float] = field(default_factory=dict)
@@ -61,7 +62,8 @@ class SimulatedRun:
         self.current_watts = self.reference_watts
 
     def set_limit(self, watts: int | None) -> None:
-        """Hold a limit from now on; None puts the reference back."""
+        """Hold a limit from now on; None ends the lease, which puts the reference back."""
+        self.leased = watts is not None
         watts = self.reference_watts if watts is None else watts
         if watts != self.current_watts:
             self.current_watts = watts
@@ -86,7 +88,7 @@ class SimulatedRun:
             limits=Limits(
                 reference_watts=self.reference_watts,
                 current_watts=self.current_watts,
-                leased=self.current_watts != self.reference_watts,
+                leased=self.leased,
                 min_watts=self.min_watts,
                 max_watts=float(self.reference_watts),
             ),

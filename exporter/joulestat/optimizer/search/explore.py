@@ -16,7 +16,7 @@ from joulestat.optimizer.evidence.levels import Levels, Vector
 from joulestat.optimizer.evidence.posterior import believe
 from joulestat.optimizer.search.gains import gains
 from joulestat.optimizer.search.objective import Objective, Reference
-from joulestat.optimizer.search.outlook import OUTSIDE_COST_FACTOR, Outlook, look
+from joulestat.optimizer.search.outlook import CONFIDENCE_ERRORS, OUTSIDE_COST_FACTOR, Outlook, look
 
 GRID_WATTS = 5
 """Limits that are tried are multiples of this: finer ones cannot be told apart."""
@@ -186,12 +186,12 @@ def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
     if n_tried >= (MOST_PROBES if long_run else USUAL_PROBES):
         extra = gain_ratios > EXTRA_PROBE_GAIN_RATIO
         may = np.asarray(posterior.measured | (extra & (n_tried == USUAL_PROBES)))
-    outside = outlook.excess.mean(axis=0) > 0
-    # What was measured well and is too slow is not looked at again and again.
+    excess, error = outlook.excess.mean(axis=0), outlook.excess.std(axis=0)
+    # What was measured well and is clearly too slow is not looked at again and again.
     known = np.isin(posterior.limits_watts, list(site.known_watts))
-    may[known & outside] = False
+    may[known & (excess > CONFIDENCE_ERRORS * error)] = False
     lowest = posterior.lowest_measured
-    if outside[lowest]:
+    if excess[lowest] > 0:
         # Below a limit that is too slow every limit is.
         may[:lowest] = False
     return np.asarray(may)
