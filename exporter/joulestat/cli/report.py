@@ -64,10 +64,9 @@ def _run(flags: ReportFlags, cards: ModuleType | None) -> int:
 
 def _read(flags: ReportFlags) -> Report | None:
     """Read what there is; None where there is nothing of the run, which is said."""
-    given = flags.given_intensity()
+    given, matchers = flags.given_intensity(), flags.matchers()
     with flags.client() as client:
         at_seconds = client.now_seconds() if flags.at is None else flags.at
-        matchers = flags.matchers()
         found = EnergyReader(client, matchers).read(flags.run, at_seconds)
         if found is None:
             _say_nothing(flags, client, at_seconds)

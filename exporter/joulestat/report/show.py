@@ -122,9 +122,10 @@ def _table(*left: str, right: tuple[str, ...]) -> Table:
 def _carbon_words(carbon: Carbon, joules: float) -> str:
     overhead = "" if carbon.pue_ratio is None else f" x PUE {carbon.pue_ratio:g}"
     about = ", ".join(text for text in (carbon.source, carbon.zone) if text)
+    noted = f" ({printable(about)})" if about else ""
     return (
         f"{_scaled(carbon.grams, _GRAM_UNITS)} CO2e = {_kilowatt_hours(joules)} kWh{overhead} x "
-        f"{figure(carbon.grams_per_kwh)} g/kWh ({printable(about)})"
+        f"{figure(carbon.grams_per_kwh)} g/kWh{noted}"
     )
 
 

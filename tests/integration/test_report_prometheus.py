@@ -1,0 +1,240 @@
+"""The energy of runs whose truth is known, read back from a real Prometheus."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from joulestat.domain.errors import HistoryError
+from joulestat.optimizer.history.prometheus import PrometheusHistory
+from joulestat.optimizer.history.promql import PrometheusClient
+from joulestat.optimizer.history.selector import equals
+from joulestat.report.energy import EnergyReader
+from joulestat.report.facts import RunEnergy
+from joulestat.report.growth import by_hour
+from servers.prometheus import PrometheusServer
+from servers.reported_run import TRAINING, Life, Node, ReportedRun, openmetrics
+
+pytestmark = pytest.mark.prometheus
+
+DAY = 86_400.0
+EXACT = 1e-12
+"""Sums of a few floats."""
+
+WATTS = (200.0, 210.5)
+PLAIN = ReportedRun("plain", [Node("a", [Life(0, 900, WATTS, 60)])])
+NODES = ReportedRun(
+    "nodes", [Node(name, [Life(number, 900, WATTS, 60)]) for number, name in enumerate("bcd")]
+)
+PAIR = ReportedRun(
+    "pair", [Node("e", [Life(0, 900, WATTS, 60)], replicas=2, missed=[(300, 420), (600, 611)])]
+)
+FORGOTTEN = ReportedRun(
+    "forgotten",
+    [
+        # Two lives end within one step of the looks; in the second GPU 1 is gone.
+        Node("f", [Life(0, 601, WATTS), Life(602, 603.2, (90.0,)), Life(604, 900, WATTS, 60)],
+             scrape_seconds=1.0),
+        Node("g", [Life(2, 900, WATTS, 60)]),
+    ],
+)  # fmt: skip
+FORGOTTEN_PAIR = ReportedRun(
+    "forgotten-pair",
+    [Node("h", [Life(0, 500, WATTS), Life(512, 900, (80.0, 90.0), 60)], replicas=2)],
+)
+RESUMED = ReportedRun(
+    "resumed", [Node("i", [Life(0, 500, WATTS, 60), Life(2 * DAY, 2 * DAY + 700, WATTS, 60)])]
+)
+KILLED = ReportedRun("killed", [Node("j", [Life(0, 900, WATTS, 60, forgets=(400, 430, 7.5))])])
+MOVED = ReportedRun(
+    "moved", [Node("k", [Life(0, 900, WATTS, 60)], addresses=[(450, "k-again:10400")])]
+)
+AHEAD = ReportedRun(
+    "ahead", [Node("l", [Life(0, 400, WATTS), Life(410, 900, WATTS, 60)], clock_ahead_seconds=90)]
+)
+UNSEEN = ReportedRun("unseen", [Node("m", [Life(0, 900, WATTS, 60)], missed=[(100, 800)])])
+LIVE = ReportedRun("live", [Node("n", [Life(0, 900, WATTS)])], ends=False)
+LONG = ReportedRun(
+    "long",
+    [
+        Node("o", [Life(0, 2 * DAY, WATTS), Life(2 * DAY + 90, 4 * DAY, WATTS, 60)],
+             scrape_seconds=120.0),
+        Node("p", [Life(0, 4 * DAY, WATTS, 60)], scrape_seconds=120.0),
+    ],
+)  # fmt: skip
+UNSEEN_AT_FIRST = ReportedRun(
+    "unseen-at-first", [Node("u", [Life(0, 900, WATTS, 60)], missed=[(0, 700)])]
+)
+MONTHS = ReportedRun(
+    "months",
+    [Node("v", [Life(0, 40 * DAY, WATTS, 3_600)], scrape_seconds=1_800.0)],
+    start_seconds=PLAIN.start_seconds - 50 * DAY,
+)
+LAST_YEAR = ReportedRun(
+    "last-year",
+    [Node("q", [Life(0, 900, WATTS, 60)])],
+    start_seconds=PLAIN.start_seconds - 320 * DAY,
+)
+HOSTILE = replace(PLAIN, run=r"x\"} or {run=~\".*", nodes=[Node("r", [Life(0, 300, (50.0,))])])
+TRAINED = ReportedRun("trained", [Node("s", [Life(0, 900, WATTS, 60)])], phases=TRAINING)
+TRAINED_TWICE = replace(
+    TRAINED,
+    run="trained-twice",
+    nodes=[Node("t", [Life(0, 400, WATTS), Life(420, 900, WATTS, 60)])],
+)
+RUNS = (PLAIN, NODES, PAIR, FORGOTTEN, FORGOTTEN_PAIR, RESUMED, KILLED, MOVED, AHEAD, UNSEEN,
+        LIVE, UNSEEN_AT_FIRST, LONG)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusClient]:
+    """Ask one server that holds all runs at once."""
+    server = PrometheusServer(tmp_path_factory.mktemp("prometheus"))
+    server.backfill(openmetrics(LAST_YEAR))
+    server.backfill(openmetrics(MONTHS))
+    server.backfill(openmetrics(*RUNS, HOSTILE, TRAINED, TRAINED_TWICE))
+    with server, PrometheusClient(server.url) as client:
+        yield client
+
+
+def read(client: PrometheusClient, run: ReportedRun, later: float = 3_000.0) -> RunEnergy:
+    found = EnergyReader(client).read(run.run, run.end_seconds + later)
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run)
+def test_every_gpu_has_the_joules_that_were_credited_to_it(
+    client: PrometheusClient, run: ReportedRun
+) -> None:
+    energy = read(client, run)
+
+    assert run.joules() == pytest.approx(
+        {gpu.gpu_uuid: gpu.joules for gpu in energy.gpus}, rel=EXACT
+    )
+    assert () == energy.problems
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.run)
+def test_phases_and_times_add_up_to_the_same_energy(
+    client: PrometheusClient, run: ReportedRun
+) -> None:
+    energy = read(client, run)
+    truth = sum(run.joules().values())
+
+    assert truth == pytest.approx(sum(portion.joules for portion in energy.portions), rel=EXACT)
+    assert {"train": 0.6 * truth, "eval": 0.4 * truth} == pytest.approx(
+        dict(energy.joules_by_phase), rel=EXACT
+    )
+    assert all(p.start_seconds <= p.end_seconds for p in energy.portions)
+
+
+@pytest.mark.parametrize("run", [TRAINED, TRAINED_TWICE], ids=lambda run: run.run)
+def test_it_is_the_energy_that_the_optimizer_counts(
+    client: PrometheusClient, run: ReportedRun
+) -> None:
+    history = PrometheusHistory(client).read(run.run, run.end_seconds + 30)
+
+    assert sum(item.joules for item in history.slices) == pytest.approx(
+        read(client, run).joules, rel=EXACT
+    )
+
+
+def test_gpus_stand_by_node_and_then_by_index(client: PrometheusClient) -> None:
+    assert [(f"{node}:10400", str(index)) for node in "bcd" for index in range(2)] == [
+        (gpu.node, gpu.gpu) for gpu in read(client, NODES).gpus
+    ]
+    assert {"Simulated GPU"} == {gpu.model for gpu in read(client, NODES).gpus}
+
+
+def test_an_hour_has_what_was_drawn_in_it(client: PrometheusClient) -> None:
+    energy = read(client, LONG)
+    hours = by_hour(energy.portions)
+    full = [joules for at, joules in hours.items() if _is_whole(at)]
+
+    assert 90 < len(full)
+    # Scrapes are two minutes apart, and so may the edges of an hour be.
+    assert [3_600 * 2 * sum(WATTS)] * len(full) == pytest.approx(full, rel=0.04)
+    assert energy.joules == pytest.approx(sum(hours.values()), rel=EXACT)
+
+
+def _is_whole(at_seconds: float) -> bool:
+    """Tell whether the run drew power in all of an hour."""
+    since = at_seconds - LONG.start_seconds
+    return 0 <= since < 4 * DAY - 3_600 and not 2 * DAY - 3_600 <= since <= 2 * DAY + 90
+
+
+@pytest.mark.parametrize("run", [LIVE, PLAIN], ids=lambda run: run.run)
+def test_of_the_past_nothing_later_is_known(client: PrometheusClient, run: ReportedRun) -> None:
+    energy = read(client, run, later=-450.0)
+
+    assert sum(WATTS) * 445.4 == pytest.approx(energy.joules, rel=EXACT)
+    assert not energy.ended
+    assert run.start_seconds + 445.4 == pytest.approx(energy.end_seconds)
+
+
+def test_an_ended_run_has_its_own_end(client: PrometheusClient) -> None:
+    for run in (PLAIN, NODES, FORGOTTEN, RESUMED):
+        energy = read(client, run)
+        assert (True, run.end_seconds) == (energy.ended, energy.end_seconds)
+        assert run.start_seconds == energy.start_seconds
+
+
+def test_a_run_of_last_year_is_found_without_saying_when_it_was(client: PrometheusClient) -> None:
+    found = EnergyReader(client).read("last-year", PLAIN.end_seconds)
+
+    assert found is not None
+    assert sum(LAST_YEAR.joules().values()) == pytest.approx(found[0].joules, rel=EXACT)
+
+
+def test_a_run_that_began_before_the_month_that_is_searched_first_is_read_from_its_birth(
+    client: PrometheusClient,
+) -> None:
+    assert 30 * DAY < MONTHS.end_seconds - MONTHS.start_seconds
+
+    energy = read(client, MONTHS)
+
+    assert MONTHS.start_seconds == energy.start_seconds
+    assert sum(MONTHS.joules().values()) == pytest.approx(energy.joules, rel=EXACT)
+    assert sum(WATTS) == pytest.approx(max(by_hour(energy.portions).values()) / 3_600, rel=1e-9)
+
+
+def test_a_name_shaped_like_a_query_selects_its_own_run_alone(client: PrometheusClient) -> None:
+    found = EnergyReader(client).read('x"} or {run=~".*', HOSTILE.end_seconds + 60)
+
+    assert found is not None
+    assert list(HOSTILE.joules()) == [gpu.gpu_uuid for gpu in found[0].gpus]
+
+
+def test_a_label_selects_one_of_two_runs_of_one_name(client: PrometheusClient) -> None:
+    reader = EnergyReader(client, [equals("instance", "c:10400")])
+    found = reader.read("nodes", NODES.end_seconds + 60)
+
+    assert found is not None
+    assert ["GPU-c-0", "GPU-c-1"] == [gpu.gpu_uuid for gpu in found[0].gpus]
+
+
+@pytest.mark.parametrize("name", ["", ".*", "no-such-run"])
+def test_a_run_that_nobody_has_is_none(client: PrometheusClient, name: str) -> None:
+    assert EnergyReader(client).read(name, PLAIN.end_seconds) is None
+
+
+def test_a_run_whose_gpus_are_not_stored_is_an_error_and_not_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    server = PrometheusServer(tmp_path_factory.mktemp("relabelled"))
+    kept = [line for line in openmetrics(PLAIN).splitlines() if "run_gpu_energy" not in line]
+    server.backfill("\n".join([*kept, ""]))
+    missing = pytest.raises(HistoryError, match="no joulestat_run_gpu_energy_joules_total of run")
+    with server, PrometheusClient(server.url) as client, missing:
+        EnergyReader(client).read("plain", PLAIN.end_seconds)
+
+
+def test_series_that_are_missing_are_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = PrometheusServer(tmp_path_factory.mktemp("part"))
+    kept = [line for line in openmetrics(PLAIN).splitlines() if 'phase="eval"' not in line]
+    server.backfill("\n".join([*kept, ""]))
+    with server, PrometheusClient(server.url) as client:
+        (problem,) = read(client, PLAIN).problems
+
+    assert "some series of the run are missing" in problem
