@@ -1,19 +1,14 @@
 """A real Prometheus on a loopback port, with history backfilled into it by promtool."""
 
 import json
-import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-START_TIMEOUT_SECONDS = 30.0
-STOP_TIMEOUT_SECONDS = 10.0
+from servers.program import ServerProgram, program
 
 CONFIG = """\
 global:
@@ -26,7 +21,7 @@ scrape_configs:
 """
 
 
-class PrometheusServer:
+class PrometheusServer(ServerProgram):
     """Starts on entering, stops on leaving. Backfill before: blocks are read at the start.
 
     Attributes:
@@ -45,6 +40,7 @@ class PrometheusServer:
 
         With a ``web_config``, Prometheus' own YAML for TLS and passwords, it is an https server.
         """
+        super().__init__(folder / "prometheus.log", scheme="https" if web_config else "http")
         self._folder = folder
         self._data = folder / "data"
         self._data.mkdir(parents=True)
@@ -54,9 +50,6 @@ class PrometheusServer:
         )
         self._web_config = folder / "web.yml"
         self._web_config.write_text(web_config)
-        self._scheme = "https" if web_config else "http"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
 
     def backfill(self, openmetrics: str) -> int:
         """Write samples as blocks and return how many.
@@ -67,7 +60,7 @@ class PrometheusServer:
         source.write_text(openmetrics)
         before = self._stored_samples()
         subprocess.run(
-            [_program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", source,
+            [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", source,
              self._data],
             check=True,
             capture_output=True,
@@ -77,72 +70,26 @@ class PrometheusServer:
         assert written == stored, f"{written} samples written, {stored} stored"
         return stored
 
-    def __enter__(self) -> Self:
-        """Start, and wait until it answers."""
-        port = _free_port()
-        self.url = f"{self._scheme}://127.0.0.1:{port}"
-        log = (self._folder / "prometheus.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                _program("prometheus"),
-                f"--config.file={self._config}",
-                f"--storage.tsdb.path={self._data}",
-                # The default of 15 days would delete backfilled blocks at the start.
-                "--storage.tsdb.retention.time=100y",
-                f"--web.listen-address=127.0.0.1:{port}",
-                f"--web.config.file={self._web_config}",
-                "--web.enable-lifecycle",
-                "--web.enable-remote-write-receiver",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        log.close()
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+    def command(self, address: str) -> list[str]:
+        """Return its command line."""
+        return [
+            program("prometheus"),
+            f"--config.file={self._config}",
+            f"--storage.tsdb.path={self._data}",
+            # The default of 15 days would delete backfilled blocks at the start.
+            "--storage.tsdb.retention.time=100y",
+            f"--web.listen-address={address}",
+            f"--web.config.file={self._web_config}",
+            "--web.enable-lifecycle",
+            "--web.enable-remote-write-receiver",
+        ]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
-
-    def stop(self) -> None:
-        """End the process that was started, and no other."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def _wait_until_ready(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            if self._is_ready():
-                return
-            time.sleep(0.05)
-        raise AssertionError((self._folder / "prometheus.log").read_text())
-
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
         if self._scheme == "https":
             # Whom it lets in is for the test to find out; it listens once it has read its blocks.
-            address = ("127.0.0.1", int(self.url.rpartition(":")[2]))
             with socket.socket() as client:
-                return client.connect_ex(address) == 0
+                return client.connect_ex(("127.0.0.1", int(self.url.rpartition(":")[2]))) == 0
         try:
             return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
         except httpx.TransportError:
@@ -151,16 +98,3 @@ class PrometheusServer:
     def _stored_samples(self) -> int:
         metas = self._data.glob("*/meta.json")
         return sum(json.loads(meta.read_text())["stats"]["numSamples"] for meta in metas)
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    assert found, f"no {name} on PATH: run `make prometheus`"
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
