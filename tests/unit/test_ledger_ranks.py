@@ -166,6 +166,17 @@ def test_the_answer_leaves_out_what_a_killed_process_can_no_longer_claim() -> No
     assert later.energy_joules == {"GPU-a": pytest.approx(2_000.0)}
 
 
+def test_the_answer_to_a_last_push_ends_where_the_run_does() -> None:
+    node = Node({"GPU-a": 200.0})
+    started(node)
+    node.run_to(15)
+    answer = node.push("r", at=14.85, seq=2, train=steps(50), final=True)
+    node.run_to(15.1)
+
+    assert answer.energy_joules == {"GPU-a": pytest.approx(970.0)}
+    assert node.ledger.runs["r"].device_energy_uj["GPU-a"] == 970 * UJ_PER_JOULE
+
+
 def test_the_answer_leaves_out_what_a_silent_neighbour_drew_since_its_last_push() -> None:
     node = Node({"GPU-a": 200.0, "GPU-b": 100.0})
     started(node)

@@ -92,6 +92,8 @@ class RankBook:
             if closing.opens:
                 return last_ns
             last_ns = closing.at_ns
+            if closing.final:
+                return last_ns
         return now_ns if now_ns - self.pushed_ns <= SILENT_NS else last_ns
 
     def is_duplicate(self, push: Push) -> bool:
