@@ -1,102 +1,20 @@
 """The options of ``joulestat optimize``, in the groups that its help shows them in."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from joulestat.cli.moments import Duration, Moment
+from joulestat.cli.prometheus_options import MATCH, PROMETHEUS, many
 from joulestat.optimizer.evidence.profile import Minimum
-
-Decorated = Callable[..., Any]
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _NOT_NEGATIVE = click.FloatRange(min=0)
 
 
-def _many(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
-    def add(command: Decorated) -> Decorated:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-_PROMETHEUS = (
-    click.option(
-        "--prometheus.url",
-        "prometheus_url",
-        envvar="JOULESTAT_PROMETHEUS_URL",
-        metavar="URL",
-        help="PromQL server with the history, a path prefix included.",
-    ),
-    click.option(
-        "--prometheus.token-file",
-        "prometheus_token_file",
-        type=_FILE,
-        help="File with a bearer token.",
-    ),
-    click.option(
-        "--prometheus.user",
-        "prometheus_user",
-        metavar="NAME",
-        help="User name for basic authentication.",
-    ),
-    click.option(
-        "--prometheus.password-file",
-        "prometheus_password_file",
-        type=_FILE,
-        help="File with that user's password.",
-    ),
-    click.option(
-        "--prometheus.header",
-        "prometheus_headers",
-        multiple=True,
-        metavar="NAME:VALUE",
-        help="Further header, for example X-Scope-OrgID:team-a. Repeatable.",
-    ),
-    click.option(
-        "--prometheus.ca-file",
-        "prometheus_ca_file",
-        type=_FILE,
-        help="Authorities to believe, PEM; default is the system's.",
-    ),
-    click.option(
-        "--prometheus.certificate-file",
-        "prometheus_certificate_file",
-        type=_FILE,
-        help="Certificate to show, PEM.",
-    ),
-    click.option("--prometheus.key-file", "prometheus_key_file", type=_FILE, help="Its key, PEM."),
-    click.option(
-        "--prometheus.proxy", "prometheus_proxy", metavar="URL", help="Proxy to go through."
-    ),
-    click.option(
-        "--prometheus.timeout",
-        "prometheus_timeout",
-        type=Duration(),
-        default="60s",
-        show_default=True,
-        help="Per request.",
-    ),
-)
-
-_MATCH = click.option(
-    "--match",
-    "matches",
-    multiple=True,
-    metavar="LABEL=VALUE",
-    help="Only series with this label, where runs of one name exist twice. Repeatable.",
-)
-
-prometheus_options = _many(*_PROMETHEUS, _MATCH)
-"""Of every command that reads from a PromQL server."""
-
-source_options = _many(
-    *_PROMETHEUS,
+source_options = many(
+    *PROMETHEUS,
     click.option(
         "--history.file",
         "history_files",
@@ -113,14 +31,14 @@ source_options = _many(
     ),
     click.option("--run", "run", metavar="RUN", help="Name of the run."),
     click.option("--all-runs", is_flag=True, help="Every run that is shown at that time."),
-    _MATCH,
+    MATCH,
     click.option("--at", type=Moment(), help="Decide as of then; default is now."),
     click.option(
         "--window", type=Duration(), help="How far back to look; default is the whole run."
     ),
 )
 
-goal_options = _many(
+goal_options = many(
     click.option(
         "--objective",
         type=click.Choice(["slowdown", "cost", "energy", "money", "finish-by", "budget"]),
@@ -178,7 +96,7 @@ goal_options = _many(
     ),
 )
 
-control_options = _many(
+control_options = many(
     click.option(
         "--apply", "apply", is_flag=True, help="Hold the limit on the run's GPUs, as leases."
     ),
@@ -201,7 +119,7 @@ control_options = _many(
     click.option("--watch", type=Duration(), metavar="INTERVAL", help="Decide anew, this often."),
 )
 
-output_options = _many(
+output_options = many(
     click.option(
         "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
     ),

@@ -8,7 +8,6 @@ import click
 from rich.console import Console
 
 from joulestat.cli import load_card
-from joulestat.cli.optimizing import FAILURE, PIPED_WIDTH_COLUMNS
 from joulestat.cli.report_flags import ReportFlags, report_options
 from joulestat.domain.errors import CardError, ConfigError, HistoryError
 from joulestat.optimizer.history.promql import PrometheusClient
@@ -19,8 +18,12 @@ from joulestat.report.report import Report, report_of
 from joulestat.report.show import as_json, as_table
 
 COMPLETE = 0
+FAILURE = 1
 INCOMPLETE = 3
 """The history does not tell what was asked: nothing of the run, or not its emissions."""
+
+
+PIPED_WIDTH_COLUMNS = 100
 
 
 @click.command()

@@ -1,15 +1,13 @@
 """The command line of ``joulestat report``, checked and turned into what it names."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from joulestat.cli.moments import Moment
-from joulestat.cli.optimize_options import prometheus_options
 from joulestat.cli.prometheus_flags import PrometheusFlags, refuse
+from joulestat.cli.prometheus_options import MATCH, PROMETHEUS, many
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.selector import Matcher
 from joulestat.report.carbon import Intensity, constant
@@ -17,10 +15,9 @@ from joulestat.report.intensity_file import read_intensity_file
 from joulestat.report.intensity_series import IntensityReader
 from joulestat.report.report import Told
 
-Decorated = Callable[..., Any]
-
-_OPTIONS: tuple[Callable[[Decorated], Decorated], ...] = (
-    prometheus_options,
+report_options = many(
+    *PROMETHEUS,
+    MATCH,
     click.option("--run", "run", required=True, metavar="RUN", help="Name of the run."),
     click.option(
         "--at",
@@ -80,13 +77,6 @@ _OPTIONS: tuple[Callable[[Decorated], Decorated], ...] = (
         "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
     ),
 )
-
-
-def report_options(command: Decorated) -> Decorated:
-    """Give a command the options of ``joulestat report``."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
