@@ -1,0 +1,84 @@
+"""Lightning against a real exporter: trained, saved, killed, and resumed in another process."""
+
+import multiprocessing
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers.busy_exporter import BusyExporter
+
+# Not imported here: it takes seconds, and the process from which the trainings are forked has it.
+if find_spec("lightning") is None:
+    pytest.skip("needs the extra test-frameworks", allow_module_level=True)
+
+RUN = "lightning-e2e"
+SAVED, LOST, ALL = 30, 40, 70
+TOLERANCE = 0.01
+
+
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyExporter]:
+    with BusyExporter(tmp_path_factory.mktemp("exporter")) as exporter:
+        yield exporter
+
+
+def trained(exporter: BusyExporter, checkpoint: Path, until: str) -> dict[str, Any]:
+    """Train in a process of its own until it tells of an event, then kill it.
+
+    Returns:
+        What it told, by event.
+    """
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["lightning.pytorch", "joulestat.lightning"])
+    ours, theirs = processes.Pipe(duplex=False)
+    process = processes.Process(
+        target=_train, args=(theirs, checkpoint, exporter.uuids, exporter.url)
+    )
+    process.start()
+    theirs.close()
+    told: dict[str, Any] = {}
+    try:
+        while until not in told:
+            event = ours.recv()
+            told[event["event"]] = event
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+        ours.close()
+    return told
+
+
+def _train(*arguments: Any) -> None:
+    import frameworks.lightning_training as training
+
+    training.train(*arguments)
+
+
+def test_a_resumed_training_knows_the_joules_of_all_that_made_its_model(
+    exporter: BusyExporter, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "saved.ckpt"
+    first = trained(exporter, checkpoint, until="lost")
+    second = trained(exporter, checkpoint, until="ended")
+    ended = second["ended"]
+
+    def joules(told: dict[str, Any], until: str) -> float:
+        return sum(exporter.true_joules(told["began"]["at_ns"], told[until]["at_ns"]))
+
+    model_joules = joules(first, "saved") + joules(second, "trained")
+    spent_joules = joules(first, "lost") + joules(second, "trained")
+    assert (SAVED, ALL) == (second["began"]["step"], ended["step"])
+    assert pytest.approx(model_joules, rel=TOLERANCE) == ended["metrics"]["energy_joules"]
+    assert pytest.approx(spent_joules, rel=TOLERANCE) == ended["metrics"]["energy_spent_joules"]
+    per_step = {
+        "energy_joules": ended["metrics"]["energy_joules"],
+        "energy_joules_per_step": ended["metrics"]["energy_joules"] / ALL,
+    }
+    assert per_step == ended["logged"]
+    # And so it stands in Prometheus, where both processes are one run.
+    assert pytest.approx(spent_joules, rel=TOLERANCE) == exporter.run_joules(RUN)
+    assert LOST + ALL - SAVED == exporter.value("run_steps_total", run=RUN, phase="train")
