@@ -135,6 +135,8 @@ class ScriptedExporter:
     pushes: list[Json] = field(default_factory=list)
 
     def __call__(self, request: Received, _: socket.socket) -> bytes:
+        if request.method != "POST":
+            return answer_bytes(404)
         if self.statuses:
             status = self.statuses.pop(0)
             return answer_bytes(status, {"detail": f"scripted {status}", "title": "No"})

@@ -83,6 +83,25 @@ def test_over_a_unix_socket_the_driver_tells_whose_gpu_it_is(
         assert eventually(lambda: claims(exporter) == ["0"])
 
 
+def test_a_command_that_knows_nothing_of_it_is_found_on_its_gpu(
+    exporter: Exporter, nvml_standin: StandIn, tmp_path: Path
+) -> None:
+    url = f"unix:{tmp_path}/push.sock"
+    command = ["joulestat", "run", "--run", "r", "--url", url, "--", "sh", "-c"]
+    with subprocess.Popen(
+        [sys.executable, "-m", *command, "sh -c 'echo $$; cat'; true"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        # Of the command's own child: launchers are commands, too.
+        nvml_standin.change(1, pid=int(process.stdout.readline()))
+        assert eventually(lambda: claims(exporter) == ["1"])
+        process.communicate("")
+    assert 0 == process.returncode
+
+
 def test_a_claim_that_names_its_gpu_is_never_overridden(
     exporter: Exporter, nvml_standin: StandIn, tmp_path: Path
 ) -> None:

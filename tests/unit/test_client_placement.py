@@ -154,6 +154,22 @@ def test_indices_of_a_container_or_a_fenced_job_become_the_hosts(
 
 
 @pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"JOULESTAT_GPUS": "3", "CUDA_VISIBLE_DEVICES": "0"}, (3,)),
+        ({"JOULESTAT_GPUS": "all"}, ("all",)),
+        ({"JOULESTAT_GPUS": "2,GPU-a", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, ("GPU-a",)),
+        ({"JOULESTAT_GPUS": "", "CUDA_VISIBLE_DEVICES": "0"}, (0,)),
+        ({"JOULESTAT_GPUS": "cuda:0", "CUDA_VISIBLE_DEVICES": "0"}, (0,)),
+    ],
+)
+def test_what_was_set_for_joulestat_comes_before_what_was_set_for_others(
+    environ: dict[str, str], expected: tuple[object, ...]
+) -> None:
+    assert expected == environment_gpus(host(environ))
+
+
+@pytest.mark.parametrize(
     "environ",
     [
         {"CUDA_VISIBLE_DEVICES": "0", "KUBERNETES_SERVICE_HOST": "10.0.0.1"},

@@ -18,9 +18,17 @@ COMMANDS = {
 }
 """Name -> the extra that brings its libraries, and what ``joulestat --help`` says of it."""
 
+PLAIN_COMMANDS = {
+    "run": "Run any command and report its energy, with no change to its code.",
+}
+"""Those that need no extra, and so no click: their modules have a ``main`` of their own."""
+
 
 def main() -> None:
     """Run the command line; exits the process."""
+    if sys.argv[1:2] and sys.argv[1] in PLAIN_COMMANDS:
+        plain = importlib.import_module(f"joulestat.cli.{sys.argv[1]}")
+        sys.exit(plain.main(sys.argv[2:]))
     try:
         group = importlib.import_module("joulestat.cli.group")
     except ModuleNotFoundError as error:

@@ -11,3 +11,8 @@ def wall_seconds() -> float:
 def monotonic_seconds() -> float:
     """Return CLOCK_MONOTONIC, s."""
     return time.monotonic()
+
+
+def pause(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)

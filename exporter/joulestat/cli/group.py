@@ -3,7 +3,7 @@
 import click
 
 from joulestat import __version__
-from joulestat.cli import COMMANDS, load
+from joulestat.cli import COMMANDS, PLAIN_COMMANDS, load
 
 
 class LazyGroup(click.Group):
@@ -26,7 +26,8 @@ class LazyGroup(click.Group):
         """List the commands from the table: ``--help`` must work without any extra."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            listed = {name: text for name, (_, text) in COMMANDS.items()} | PLAIN_COMMANDS
+            formatter.write_dl(list(listed.items()))
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

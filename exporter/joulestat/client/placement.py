@@ -6,11 +6,12 @@ take memory, and would break a later ``fork``. In order of trust:
 1. what the caller said;
 2. the framework, once the training code has initialised the devices: PyTorch by UUID, JAX by
    index;
-3. CUDA_VISIBLE_DEVICES (HIP_VISIBLE_DEVICES, ROCR_VISIBLE_DEVICES), as UUIDs or as indices;
+3. JOULESTAT_GPUS, which ``joulestat run --gpus`` sets for its command;
+4. CUDA_VISIBLE_DEVICES (HIP_VISIBLE_DEVICES, ROCR_VISIBLE_DEVICES), as UUIDs or as indices;
    indices of a container or of a Slurm job that is fenced in are translated where the
    environment tells how;
-4. the local rank, as an index;
-5. None: the exporter is to find out. It asks the driver where this process comes over a Unix
+5. the local rank, as an index;
+6. None: the exporter is to find out. It asks the driver where this process comes over a Unix
    socket, and else takes the host's only GPU; where there are several, none is claimed.
 
 A rank that has neighbours on its host holds one device, its own; a process that is alone holds
@@ -87,8 +88,11 @@ def environment_gpus(host: Host) -> tuple[Gpu, ...] | None:
     Empty where the environment takes all devices away; None where it says nothing, or counts
     devices in a way that only the container understands.
     """
-    visible = _visible(host)
     own = _own_index(host)
+    said = named_gpus(host.first("JOULESTAT_GPUS") or ())
+    if said:
+        return said if own is None or len(said) == 1 else (said[own % len(said)],)
+    visible = _visible(host)
     if visible is None:
         return None if own is None or _counts_its_own(host) else (own,)
     if own is not None and len(visible) > 1:
