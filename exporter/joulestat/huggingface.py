@@ -48,6 +48,8 @@ class JoulestatCallback(TrainerCallback, ExportableState):
         energy_budget_kwh: float | None = None,
         energy_budget_joules: float | None = None,
         url: str | None = None,
+        sync_every: int | None = None,
+        sync_probes_only: bool = False,
     ) -> None:
         # The Trainer writes them into its checkpoints, and makes copies of a callback with them.
         self._arguments = carried.as_json(
@@ -63,6 +65,8 @@ class JoulestatCallback(TrainerCallback, ExportableState):
                 "energy_budget_kwh": energy_budget_kwh,
                 "energy_budget_joules": energy_budget_joules,
                 "url": url,
+                "sync_every": sync_every,
+                "sync_probes_only": sync_probes_only,
             }
         )
         self._key = json.dumps(self._arguments)
@@ -87,7 +91,7 @@ class JoulestatCallback(TrainerCallback, ExportableState):
         _leading.add(trainer.callback_handler)
         return self
 
-    def energy_results(self) -> dict[str, Any]:
+    def energy_metrics(self) -> dict[str, Any]:
         """Return what the last training's results say of energy; empty where that is unknown."""
         return dict(self._results)
 

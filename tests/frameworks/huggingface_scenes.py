@@ -4,6 +4,7 @@ Run as ``python -m frameworks.huggingface_scenes FOLDER``: writes scenes.json th
 process, because loading the libraries takes longer than all scenes together.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import Trainer, TrainerCallback
 from transformers.modelcard import TrainingSummary
 
+import joulestat
 from fakes.scripted_server import Json, ScriptedExporter, ScriptedServer
 from frameworks.tiny_trainer import tiny_trainer
 from joulestat.huggingface import JoulestatCallback
@@ -277,7 +280,17 @@ def faulty(scene: Scene) -> None:
     scene.note(global_step=trainer.state.global_step)
 
 
+def arguments(scene: Scene) -> None:
+    """A callback's arguments beside those of joulestat.init, and its copy by the Trainer."""
+    taken = [inspect.signature(callee).parameters for callee in (joulestat.init, JoulestatCallback)]
+    scene.note(init=list(taken[0]), callback=list(taken[1]))
+    odd = scene.callback(gpus=(0, 1), planned_steps=np.int64(5), job=Path("job"))
+    copy = JoulestatCallback(**odd.state()["args"])
+    scene.note(state=odd.state(), copied=copy.state())
+
+
 SCENES: dict[str, Callable[[Scene], None]] = {
+    "arguments": arguments,
     "counts": counts,
     "attached": attached,
     "epochs": epochs,

@@ -43,6 +43,19 @@ def checkpoint(entry: Json) -> Json:
     return entry["attributes"]["checkpoint"]  # type: ignore[no-any-return]
 
 
+def test_the_callback_takes_what_init_takes(scenes: Json) -> None:
+    assert scenes["arguments"]["init"] == scenes["arguments"]["callback"]
+
+
+def test_whatever_its_arguments_are_made_of_a_checkpoint_carries_them_as_json(
+    scenes: Json,
+) -> None:
+    state, copied = scenes["arguments"]["state"], scenes["arguments"]["copied"]
+
+    assert (state["args"]["gpus"], state["args"]["planned_steps"]) == ([0, 1], 5)
+    assert state == copied
+
+
 def test_steps_are_the_optimizers_and_samples_those_of_all_their_micro_batches(
     scenes: Json,
 ) -> None:
