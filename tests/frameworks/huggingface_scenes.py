@@ -4,8 +4,11 @@ Run as ``python -m frameworks.huggingface_scenes FOLDER``: writes scenes.json th
 process, because loading the libraries takes longer than all scenes together.
 """
 
+import contextlib
 import inspect
 import json
+import os
+import runpy
 import sys
 from collections.abc import Callable
 from itertools import groupby
@@ -20,6 +23,8 @@ import joulestat
 from fakes.scripted_server import Json, ScriptedExporter, ScriptedServer
 from frameworks.tiny_trainer import tiny_trainer
 from joulestat.huggingface import JoulestatCallback
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "huggingface_trainer.py"
 
 UUIDS = ("GPU-b", "GPU-a")
 JOULES_PER_PUSH = 10.0
@@ -289,6 +294,17 @@ def arguments(scene: Scene) -> None:
     scene.note(state=odd.state(), copied=copy.state())
 
 
+def example(scene: Scene) -> None:
+    """The script of the documentation, as it stands there."""
+    os.environ["JOULESTAT_URL"] = scene.url
+    scene.folder.mkdir()
+    with contextlib.chdir(scene.folder):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+    results = scene.folder / "out" / "train_results.json"
+    scene.note(results=json.loads(results.read_text()))
+    scene.note_pushes()
+
+
 SCENES: dict[str, Callable[[Scene], None]] = {
     "arguments": arguments,
     "counts": counts,
@@ -304,6 +320,7 @@ SCENES: dict[str, Callable[[Scene], None]] = {
     "interrupted": interrupted,
     "alone": alone,
     "faulty": faulty,
+    "example": example,
 }
 
 

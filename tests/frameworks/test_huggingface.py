@@ -23,7 +23,8 @@ ENERGY_KEYS = {"energy_joules", "energy_joules_per_step"}
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Json:
     """All scenes, played in one process."""
     folder = tmp_path_factory.mktemp("scenes")
-    command = [sys.executable, "-W", "error", "-m", "frameworks.huggingface_scenes", folder]
+    warnings = ["-W", "error", "-W", "ignore:'pin_memory' argument is set as true:UserWarning"]
+    command = [sys.executable, *warnings, "-m", "frameworks.huggingface_scenes", folder]
     tests = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(tests)}
     played = subprocess.run(
@@ -215,3 +216,11 @@ def test_without_an_exporter_nothing_is_claimed_and_the_checkpoints_joules_are_k
 def test_a_fault_of_the_callback_costs_a_line_and_never_a_training(scenes: Json) -> None:
     assert scenes["faulty"]["global_step"] == 8
     assert "JoulestatCallback.on_train_begin failed and was skipped" in scenes["log"]
+
+
+def test_the_documentations_example_reports_its_steps_and_leaves_its_joules(scenes: Json) -> None:
+    process = only(scenes["example"])
+
+    assert (process["run"], process["labels"]["team"]) == ("tiny-gpt", "nlp")
+    assert process["totals"]["train"]["steps"] == process["planned_steps"] == 40
+    assert scenes["example"]["results"]["energy_steps"] == 40
