@@ -65,7 +65,7 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in [self._listener, *self._open]:
+        for each in [self._listener, *list(self._open)]:
             # Closing alone does not wake a thread that waits in accept() or recv().
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -79,7 +79,7 @@ class ScriptedServer:
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True, name="scripted-server")
-        self._threads.append(thread)
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
         thread.start()
 
     def _accept(self) -> None:
@@ -104,6 +104,8 @@ class ScriptedServer:
                     connection.sendall(reply)
         except OSError:
             return
+        finally:
+            self._open.remove(connection)
 
 
 def _read(stream: Any) -> Received | None:

@@ -30,6 +30,10 @@ def drip(_: Received, connection: socket.socket) -> None:
         connection.sendall(bytes([byte]))
 
 
+def slow(_: Received, __: socket.socket) -> bytes | None:
+    return None if over.wait(1.5) else answer_bytes(200, {"accepted": True, "instance": "i"})
+
+
 def close(_: Received, __: socket.socket) -> None:
     return
 
@@ -53,6 +57,7 @@ def saying(data: bytes) -> Script:
 FAULTS: dict[str, Script] = {
     "hangs": hang,
     "drips": drip,
+    "slow": slow,
     "closes": close,
     "huge": huge,
     "endless": endless,
@@ -101,10 +106,13 @@ def train_for_a_while(url: str) -> float:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_misbehaving_exporter_costs_the_training_nothing(fault: str) -> None:
+def test_a_misbehaving_exporter_costs_the_training_nothing(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with ScriptedServer(FAULTS[fault]) as server:
         assert train_for_a_while(server.url) < 1.5
         over.set()
+    assert "failed and was skipped" not in caplog.text  # what a swallowed exception would say
 
 
 def test_an_absent_exporter_costs_the_training_nothing(tmp_path: Path) -> None:

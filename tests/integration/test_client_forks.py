@@ -1,5 +1,6 @@
 """How a process with a run forks: each in a process of its own."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -125,3 +126,44 @@ if __name__ == "__main__":
     assert 0 == how.returncode, how.stderr
     assert 40 == total_steps(exporter.pushes[-1])
     assert 1 == len({push["incarnation"] for push in exporter.pushes})
+
+
+def test_a_forked_child_of_a_run_whose_exporter_hangs_ends_at_once(
+    exporter: ScriptedExporter,
+) -> None:
+    over = threading.Event()
+    script = """
+from multiprocessing import get_context
+begin = time.monotonic()
+for method in ("fork", "forkserver"):
+    worker = get_context(method).Process(target=print, args=("worked",))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+pid = os.fork()
+if pid == 0:
+    sys.exit(0)  # with all that Python does at the end of a process
+os.waitpid(pid, 0)
+run.finish()
+seconds = time.monotonic() - begin - 1  # that finish() may take
+assert seconds < 3, seconds
+"""
+    with ScriptedServer(lambda *_: over.wait(30) and None) as server:
+        how = ended(start(BEGIN + script, server.url))
+        over.set()
+
+    assert (0, "") == (how.returncode, how.stderr)
+
+
+def test_a_program_started_from_the_training_holds_no_connection_of_it(
+    exporter: ScriptedExporter, url: str
+) -> None:
+    script = """
+import subprocess
+sockets = "ls -l /proc/self/fd | grep -c socket"
+counted = subprocess.run(["sh", "-c", sockets], capture_output=True, text=True, close_fds=False)
+assert counted.stdout.strip() == "0", counted.stdout
+"""
+    how = ended(start(BEGIN + script, url))
+
+    assert (0, "") == (how.returncode, how.stderr)

@@ -108,6 +108,45 @@ atexit.register(late)
     assert (0, "") == (how.returncode, how.stderr)
 
 
+def test_threads_that_train_on_after_the_main_one_are_counted_to_their_end(
+    exporter: ScriptedExporter, url: str
+) -> None:
+    script = """
+def train(steps):
+    for _ in range(steps):
+        run.step()
+        time.sleep(0.001)
+threading.Thread(target=train, args=(100,)).start()
+threading.Thread(target=train, args=(10**9,), daemon=True).start()  # until Python is torn down
+"""
+    how = ended(start(BEGIN + script, url))
+
+    assert (0, "") == (how.returncode, how.stderr)
+    assert exporter.pushes[-1]["final"]
+    assert 107 <= total_steps(exporter.pushes[-1])
+
+
+def test_a_thread_that_python_refuses_at_the_end_means_an_inert_run_and_no_word(url: str) -> None:
+    # As Python 3.12 and later do while they shut down; here for every version.
+    script = """
+import atexit, threading, joulestat
+def refuse(self):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+def late():
+    threading.Thread.start = refuse
+    with joulestat.init(run="late", gpus=[0]) as run:
+        with run.phase("train"):
+            run.step()
+        run.flush()
+    print("inert", not run.active)
+atexit.register(late)
+"""
+    process = start(script, url)
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert (0, "inert True\n", "") == (process.returncode, stdout, stderr)
+
+
 def test_a_peer_that_closes_does_not_kill_a_process_with_the_default_sigpipe() -> None:
     with ScriptedServer(lambda *_: None) as server:
         script = "import signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)" + BEGIN
