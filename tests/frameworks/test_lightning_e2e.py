@@ -1,6 +1,5 @@
 """Lightning against a real exporter: trained, saved, killed, and resumed in another process."""
 
-import multiprocessing
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from frameworks.forked import forked, pipe
 from servers.busy_exporter import BusyExporter
 
 # Not imported here: it takes seconds, and the process from which the trainings are forked has it.
@@ -31,13 +31,8 @@ def trained(exporter: BusyExporter, checkpoint: Path, until: str) -> dict[str, A
     Returns:
         What it told, by event.
     """
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["lightning.pytorch", "joulestat.lightning"])
-    ours, theirs = processes.Pipe(duplex=False)
-    process = processes.Process(
-        target=_train, args=(theirs, checkpoint, exporter.uuids, exporter.url)
-    )
-    process.start()
+    ours, theirs = pipe()
+    process = forked(_train, theirs, checkpoint, exporter.uuids, exporter.url)
     theirs.close()
     told: dict[str, Any] = {}
     try:
