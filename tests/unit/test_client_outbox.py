@@ -157,3 +157,29 @@ def test_one_connection_serves_all_pushes(desk: Desk) -> None:
 
     assert 5 == len(desk.pushes)
     assert 1 == desk.server.connections
+
+
+def test_steps_without_a_gpu_to_count_energy_on_are_said_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.tally.gpus = None
+    for _ in range(4):
+        desk.wait_and_turn(4)
+    assert "" == caplog.text  # nobody has made a step yet
+
+    desk.tally.step(1, 0)
+    for _ in range(3):
+        desk.wait_and_turn(4)
+    assert 1 == caplog.text.count("name them: init(gpus=...) or JOULESTAT_GPUS")
+
+
+def test_energy_tells_that_the_exporter_found_the_gpus_itself(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.tally.gpus = None
+    desk.exporter.energy_joules = {"GPU-1": 5.0}
+    desk.tally.step(1, 0)
+    for _ in range(5):
+        desk.wait_and_turn(4)
+
+    assert "" == caplog.text

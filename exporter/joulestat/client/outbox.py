@@ -35,6 +35,13 @@ phase are of no use: their steps would be counted, and the energy that went with
 AWAY_FLUSH_SECONDS = 0.05
 """How long a flush waits for an exporter that did not answer the last time."""
 
+PATIENCE_NS = 10 * NS_PER_SECOND
+"""How long a GPU may take to be found before it is said that there is none."""
+
+_NO_GPU = (
+    "nothing tells so far which GPUs this process uses, so no energy is counted; name them: "
+    "init(gpus=...) or JOULESTAT_GPUS, or let it push over a Unix socket"
+)
 _DROPPED = "the oldest were dropped, and their energy is booked under the phase before"
 _OK = range(200, 300)
 _REFUSED = range(400, 500)
@@ -257,6 +264,9 @@ class Outbox:
                 self._joules.late = self._now_ns() - self._made_ns > OPENING_REACH_NS
             self._joules.take(answer)
             self._tally.settle(boundary.seq)
+            waited = self._now_ns() - self._made_ns > PATIENCE_NS
+            if waited and boundary.gpus is None and boundary.totals and not answer.energy_joules:
+                self._notices.once(logging.WARNING, "gpus", "joulestat: %s", _NO_GPU)
             self._heard = True
             return True
         if reply.status == _SUPERSEDED:
