@@ -138,8 +138,7 @@ class JoulestatCallback(TrainerCallback, ExportableState):
         """Go back to training, whatever came between."""
         session = self._session()
         if session is not None:
-            session.substeps = 0
-            session.enter(Phase.TRAIN)
+            session.begin_step()
 
     @harmless(nothing)
     def on_substep_end(self, *_: object, **__: object) -> None:
@@ -250,10 +249,10 @@ class JoulestatCallback(TrainerCallback, ExportableState):
 
     def _leave_evaluation(self, phase: Phase) -> None:
         session = self._session()
-        if session is not None and session.trains:
-            session.enter(phase)
-        elif session is not None:
+        if session is not None and not session.trains:
             _sessions.end(self._key)
+        elif session is not None and session.end_evaluation():
+            session.enter(phase)
 
 
 def _is_owner(callback: JoulestatCallback, session: Session | None) -> bool:

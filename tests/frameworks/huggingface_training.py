@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback
 from frameworks.tiny_trainer import tiny_trainer
 from joulestat.huggingface import JoulestatCallback
 
-BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.08
 EVALUATED_BATCH_SECONDS = 0.2
 UPLOAD_SECONDS = 0.5
 """After a checkpoint is written: what uploading it, or deleting an old one, takes."""

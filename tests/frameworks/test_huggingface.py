@@ -95,6 +95,23 @@ def test_saving_the_best_model_is_a_checkpoint_although_it_is_decided_late(scene
     assert "checkpoint" in only(scenes["best"])["phases"]
 
 
+def test_several_sets_are_one_evaluation_from_the_second_time_on(scenes: Json) -> None:
+    process = only(scenes["several_sets"])
+    first, later = ["train", "eval", "train", "eval"], ["train", "eval"]
+
+    assert process["phases"] == ["other", *first, *later * 3, "train"]
+    # Of each set two and four batches; the first of the second set came unannounced.
+    assert process["totals"]["eval"]["steps"] == 4 * (2 + 4) - 1
+    assert process["totals"]["train"]["steps"] == 8
+
+
+def test_a_trainer_that_returns_other_logs_than_it_shows_can_still_be_asked(scenes: Json) -> None:
+    energy = scenes["copied_logs"]["energy"]
+
+    assert energy["energy_joules"] == pytest.approx(sum(energy["energy_consumption_joules_gpu"]))
+    assert energy.keys().isdisjoint(scenes["copied_logs"]["metrics"])
+
+
 def test_an_evaluation_outside_of_a_training_is_a_claim_of_its_own(scenes: Json) -> None:
     *before, training, after = scenes["outside"]["processes"]
 

@@ -30,12 +30,29 @@ class Session:
         self.substeps = 0
         self.tokens_seen = 0
         self.phase: Phase | None = None
+        self._evaluated = 0
+        self._evaluated_last_time = 0
 
     def enter(self, phase: Phase) -> None:
         """Let a phase begin, unless it has."""
         if phase is not self.phase:
             self.phase = phase
             self.run.set_phase(phase)
+
+    def begin_step(self) -> None:
+        """Let a step begin, whatever came between."""
+        if self._evaluated:
+            self._evaluated, self._evaluated_last_time = 0, self._evaluated
+        self.substeps = 0
+        self.enter(Phase.TRAIN)
+
+    def end_evaluation(self) -> bool:
+        """Count an evaluation; tell whether none follows, as there was none the last time.
+
+        Frameworks evaluate several sets of data one after the other, and say nothing before.
+        """
+        self._evaluated += 1
+        return self._evaluated >= self._evaluated_last_time
 
 
 class Sessions:
