@@ -12,6 +12,7 @@ from joulestat.devices.amd_gpu import AmdGpu
 from joulestat.devices.amd_inventory import Found, Inventory
 from joulestat.devices.amd_limiter import AmdLimiter
 from joulestat.devices.amd_names import serial_of
+from joulestat.devices.amd_processes import processes_on
 from joulestat.devices.amd_source import Gate
 from joulestat.devices.amd_sysfs import Sysfs
 from joulestat.devices.backend import Limiter
@@ -99,9 +100,10 @@ class AmdBackend:
         self._gpu(device_uuid)
         return self._limiters.get(device_uuid)
 
-    def processes(self, device_uuid: str) -> None:
-        """Return None: AMD's libraries are not asked for processes yet."""
-        del device_uuid
+    def processes(self, device_uuid: str) -> frozenset[int] | None:
+        """Return the ids of the processes with a queue on a GPU; see ``Backend``."""
+        gpu = self._gpus.get(device_uuid)
+        return None if gpu is None else processes_on(self._sysfs.root, gpu.device.pci_bus_id)
 
     def parent_of(self, part_uuid: str) -> str | None:
         """Return the UUID of the GPU that another name of it, or of a part of it, stands for.

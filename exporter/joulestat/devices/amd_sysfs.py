@@ -26,7 +26,7 @@ class Sysfs:
 
     def __init__(self, root: Path = Path("/sys")) -> None:
         """Take the tree's root, which is elsewhere in some containers and in tests."""
-        self._root = root
+        self.root = root
         self.left_out: Mapping[int, str] = {}
 
     def open(self) -> str:
@@ -61,7 +61,7 @@ class Sysfs:
     def _devices(self) -> list[Path]:
         return [
             card / "device"
-            for card in self._root.glob("class/drm/card*")
+            for card in self.root.glob("class/drm/card*")
             if _CARD.fullmatch(card.name) and _text(card / "device" / "vendor") == _VENDOR
         ]
 
@@ -81,7 +81,7 @@ class Sysfs:
             index=index,
             uuid=uuid_of(files.text("unique_id"), device_id),
             model=_text(device / "product_name") or f"AMD GPU {device_id}",
-            driver_version=_text(self._root / "module/amdgpu/version") or os.uname().release,
+            driver_version=_text(self.root / "module/amdgpu/version") or os.uname().release,
             offers={quantity: Offer(self.name, ask) for quantity, ask in offers.items()},
             writer=CapWriter(partial(files.write, "power1_cap"), "power1_cap", "EINVAL"),
         )
