@@ -55,6 +55,16 @@ def test_every_push_of_the_client_is_taken_as_it_was_meant(
     )
 
 
+def test_a_rank_that_knows_no_gpu_is_given_those_that_the_exporter_finds() -> None:
+    about = {"run": "r", "rank": 0, "incarnation": "i", "instead_of": "0d9c" * 8}
+    unknown, none = (push_body(about, Boundary(1, 1, Phase.OTHER, {}, gpus)) for gpus in (None, ()))
+
+    push = parse_push(unknown, UUIDS.get, lambda: ("GPU-one",))
+    assert (("GPU-one",), "0d9c" * 8) == (push.gpus, push.instead_of)
+    assert () == parse_push(unknown, UUIDS.get).gpus
+    assert () == parse_push(none, UUIDS.get, lambda: ("GPU-one",)).gpus
+
+
 @pytest.mark.parametrize("accepted", [True, False])
 def test_every_answer_of_the_server_is_read_as_it_was_meant(accepted: bool) -> None:
     answer = PushAnswer(

@@ -24,6 +24,7 @@ class Training:
     def __init__(self, run: str, rank: int, gpus: tuple[str, ...], number: int) -> None:
         self.run, self.rank, self.gpus = run, rank, gpus
         self.incarnation = f"process-{number}"
+        self.instead_of: str | None = None
         self.seq = 0
         self.totals = dict.fromkeys(Phase, Counts())
 
@@ -89,10 +90,13 @@ class Node(RuleBasedStateMachine):
         rank=st.integers(0, 1),
         gpus=st.sets(st.sampled_from(GPUS), max_size=3),
         late_ns=st.integers(0, 3 * NS_PER_SECOND),
+        relieved=st.integers(-6, 6),
     )
-    def start(self, run: str, rank: int, gpus: set[str], late_ns: int) -> None:
+    def start(self, run: str, rank: int, gpus: set[str], late_ns: int, relieved: int) -> None:
         self.started += 1
         process = Training(run, rank, tuple(sorted(gpus)), self.started)
+        if 0 <= relieved < len(self.processes):
+            process.instead_of = self.processes[relieved].incarnation
         self.processes.append(process)
         self._push(process, Phase.TRAIN, late_ns=late_ns)
         self._tick(NS_PER_SECOND, [5, 1_000_001, 700_003])
@@ -156,6 +160,7 @@ class Node(RuleBasedStateMachine):
             totals=dict(process.totals),
             labels=RunLabels(team=team),
             final=final,
+            instead_of=process.instead_of,
         )
         try:
             self.ledger.push(push, self.now_ns, self.wall)

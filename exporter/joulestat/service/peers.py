@@ -17,6 +17,8 @@ INTEREST_NS = 10 * NS_PER_SECOND
 """For how long after a push its process is looked for. With no such push no driver is asked."""
 
 MOST_GENERATIONS = 64
+MOST_PEERS = 1024
+"""Twice as many ranks as a node takes. While a driver hangs nobody is forgotten."""
 
 Processes = Callable[[str], frozenset[int] | None]
 
@@ -58,7 +60,7 @@ class Peers:
             What the last look found. Without one, and without a pid, the host's only device;
             of several none, because joules of a wrong one are worse than none.
         """
-        if pid is not None:
+        if pid is not None and (pid in self._asked_ns or len(self._asked_ns) < MOST_PEERS):
             self._asked_ns[pid] = self._monotonic_ns()
             found = self._found.get(pid)
             if found is not None:
