@@ -59,7 +59,7 @@ def _run(flags: ReportFlags, cards: ModuleType | None) -> int:
             console.width = PIPED_WIDTH_COLUMNS
         console.print(as_table(found))
     if cards is not None:
-        joules = [gpu.joules for gpu in found.energy.gpus]
+        joules = {gpu.gpu_uuid: gpu.joules for gpu in found.energy.gpus}
         changed = cards.write_model_card(flags.model_card, joules, emissions=found.emissions)
         _say(f"{flags.model_card} {'written' if changed else 'says so already'}")
     return INCOMPLETE if flags.asks_for_carbon and found.carbon is None else COMPLETE

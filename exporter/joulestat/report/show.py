@@ -30,8 +30,8 @@ _GRAM_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 def as_json(report: Report) -> str:
     """Return a report as one JSON object: SI units, times in RFC 3339, null unknown.
 
-    ``gpus`` are in the order of a model card, by node and then by index. ``hours`` add up to
-    ``joules``, so that emissions can be computed again by anyone.
+    ``gpus`` are by node and then by index; a model card has them in the order of the UUIDs.
+    ``hours`` add up to ``joules``, so that emissions can be computed again by anyone.
     """
     energy, carbon = report.energy, report.carbon
     shown = {
