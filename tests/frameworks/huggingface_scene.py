@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback
 
+from fakes.patience import client_threads, eventually
 from fakes.scripted_server import Json, ScriptedExporter, ScriptedServer
 from joulestat.huggingface import JoulestatCallback
 
@@ -77,6 +78,8 @@ class Scene:
         return metrics
 
     def note_pushes(self) -> None:
+        """Note what was pushed, the last push of every run included."""
+        assert eventually(lambda: client_threads() == [])
         by_process: dict[str, list[Json]] = {}
         for push in self._exporter.pushes:
             by_process.setdefault(push["incarnation"], []).append(push)

@@ -148,13 +148,13 @@ def resumed(scene: Scene, *, restore: bool) -> None:
     scene.train(tiny_trainer(scene.folder, callback, Patience(callback), **how))
     scene.note(saved=scene.carried("checkpoint-8"), first=scene.noted["metrics"])
     again = tiny_trainer(
-        scene.folder,
-        scene.callback(),
-        restore_callback_states_from_checkpoint=restore,
-        **how,
+        scene.folder, Tracker(), restore_callback_states_from_checkpoint=restore, **how
     )
+    attached = scene.callback().attach(again)
     scene.train(again, resume_from_checkpoint=str(scene.folder / "checkpoint-8"))
-    scene.note(saved_state=scene.carried(), saved_again=scene.carried("checkpoint-12"))
+    callbacks = again.callback_handler.callbacks
+    scene.note(saved_state=scene.carried(), order=[type(each).__name__ for each in callbacks])
+    scene.note(replaced=attached not in callbacks)
 
 
 def added_later(scene: Scene) -> None:

@@ -186,6 +186,17 @@ def test_a_resumed_training_goes_on_with_the_joules_of_its_checkpoint(
     assert (before["totals"]["train"]["steps"], after["totals"]["train"]["steps"]) == (12, 4)
 
 
+@pytest.mark.parametrize(("scene", "replaced"), [("resumed", False), ("restored", True)])
+def test_an_attached_callback_stays_first_even_where_the_trainer_replaces_it(
+    scene: str, replaced: bool, scenes: Json
+) -> None:
+    order = scenes[scene]["order"]
+
+    assert scenes[scene]["replaced"] == replaced
+    assert order[:3] == ["DefaultFlowCallback", "JoulestatCallback", "Tracker"]
+    assert order.count("JoulestatCallback") == 1
+
+
 @pytest.mark.parametrize("scene", ["resumed", "restored"])
 def test_the_trainers_saved_state_holds_the_joules_of_the_end(scene: str, scenes: Json) -> None:
     noted = scenes[scene]

