@@ -21,7 +21,7 @@ from joulestat.client.start import AUTO, init
 from joulestat.client.target import DEFAULT_URL, Target, parse_target
 
 LABELS = ("job", "user", "team")
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
 TAKEN_OVER = 409
 
 _DESCRIPTION = """\
@@ -59,10 +59,10 @@ def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
             status = run_command(command, _environment(options, run), signals)
             seconds = monotonic_seconds() - began_seconds
         finally:
-            relieved = not run.active
-            heard = run.flush(FLUSH_SECONDS)
+            # One that the command took over from hears of it now, if not before.
+            heard = run.flush(FLUSH_SECONDS) or not run.active
             run.finish()
-        _say(_outcome(options, run, seconds, heard=heard or relieved))
+        _say(_outcome(options, run, seconds, heard=heard))
     return status
 
 
