@@ -216,6 +216,31 @@ def test_a_run_that_began_before_the_month_that_is_searched_first_is_read_from_i
     assert sum(WATTS) == pytest.approx(max(by_hour(energy.portions).values()) / 3_600, rel=0.01)
 
 
+@pytest.mark.parametrize("run", [FORGOTTEN, FORGOTTEN_PAIR, RESUMED], ids=lambda run: run.run)
+def test_what_was_begun_earlier_is_left_out_if_asked_for(
+    client: PrometheusClient, run: ReportedRun
+) -> None:
+    last = run.nodes[0].lives[-1]
+    alone = replace(run, nodes=[replace(run.nodes[0], lives=[last])])
+    since = run.start_seconds + last.begin_seconds
+    found = EnergyReader(client).read(run.run, run.end_seconds + 3_000, since)
+
+    assert found is not None
+    assert alone.joules() == pytest.approx({g.gpu_uuid: g.joules for g in found[0].gpus}, rel=EXACT)
+    assert (since,) == found[0].births_seconds
+    assert sum(alone.joules().values()) == pytest.approx(
+        sum(portion.joules for portion in found[0].portions), rel=EXACT
+    )
+    assert EnergyReader(client).read(run.run, run.end_seconds + 3_000, since + 1) is None
+
+
+def test_how_often_it_was_begun_is_told(client: PrometheusClient) -> None:
+    begun = [life.begin_seconds for life in FORGOTTEN.nodes[0].lives]
+
+    assert begun == [at - FORGOTTEN.start_seconds for at in read(client, FORGOTTEN).births_seconds]
+    assert 1 == len(read(client, NODES).births_seconds)
+
+
 def test_a_name_shaped_like_a_query_selects_its_own_run_alone(client: PrometheusClient) -> None:
     found = EnergyReader(client).read('x"} or {run=~".*', HOSTILE.end_seconds + 60)
 

@@ -144,7 +144,7 @@ def test_a_row_that_is_no_time_and_number_is_refused(tmp_path: Path, text: str, 
 
 def energy(*, ended: bool = True, model: str = "H100") -> RunEnergy:
     gpus = (GpuEnergy("a", "0", "u", KWH, model), GpuEnergy("a", "1", "v", KWH, "A100"))
-    return RunEnergy("r", 0.0, HOUR, ended, gpus, {"train": 2 * KWH}, (even(0, HOUR, 2 * KWH),))
+    return RunEnergy("r", (0.0,), HOUR, ended, gpus, {"train": 2 * KWH}, (even(0, HOUR, 2 * KWH),))
 
 
 def test_without_an_intensity_there_are_no_emissions_and_it_is_said_how_to_tell_it() -> None:

@@ -70,7 +70,7 @@ def _read(flags: ReportFlags) -> Report | None:
     given, matchers = flags.given_intensity(), flags.matchers()
     with flags.client() as client:
         at_seconds = client.now_seconds() if flags.at is None else flags.at
-        found = EnergyReader(client, matchers).read(flags.run, at_seconds)
+        found = EnergyReader(client, matchers).read(flags.run, at_seconds, flags.since)
         if found is None:
             _say_nothing(flags, client, at_seconds)
             return None

@@ -25,6 +25,11 @@ report_options = many(
         help="Energy until then; default is now. The run is looked for in the 400 days before.",
     ),
     click.option(
+        "--since",
+        type=Moment(),
+        help="Leave out what was begun before; default is all that has the name.",
+    ),
+    click.option(
         "--carbon.grams-per-kwh",
         "carbon_grams_per_kwh",
         type=click.FloatRange(min=0),
@@ -85,6 +90,7 @@ class ReportFlags(PrometheusFlags):
 
     run: str
     at: float | None
+    since: float | None
     carbon_grams_per_kwh: float | None
     carbon_csv: Path | None
     carbon_csv_column: str | None

@@ -70,12 +70,16 @@ class EnergyReader:
         self._client = client
         self._matchers = tuple(matchers)
 
-    def read(self, run: str, at_seconds: float) -> tuple[RunEnergy, dict[Target, str]] | None:
+    def read(
+        self, run: str, at_seconds: float, since_seconds: float | None = None
+    ) -> tuple[RunEnergy, dict[Target, str]] | None:
         """Return a run's energy up to a moment, and the node behind each target that showed it.
 
         Args:
             run: Its name; any text is safe.
             at_seconds: Unix time; nothing later is looked at.
+            since_seconds: Unix time; what began before it is another run of the name. None where
+                all that has the name is one run.
 
         Returns:
             None where no such run was seen in the thirteen months before.
@@ -83,7 +87,8 @@ class EnergyReader:
         Raises:
             HistoryError: Prometheus gave no answer, or one that cannot be trusted.
         """
-        sighting = SightingReader(self._client, run, self._matchers).read(at_seconds)
+        reader = SightingReader(self._client, run, self._matchers)
+        sighting = reader.read(at_seconds, since_seconds)
         if sighting is None:
             return None
         lives = [
@@ -125,9 +130,9 @@ class EnergyReader:
             track.note(birth, at_seconds, joules)
             track.looks.update(at for at, _ in sighting.looks[target])
         births = {target: dict(looks) for target, looks in sighting.looks.items()}
-        # What a look at a change of lives shows may still be of the life before.
+        # What the first look at a life shows may still be of the one before.
         for target, looks in sighting.looks.items():
-            for at_seconds in changes(looks):
+            for at_seconds in (looks[0][0], *changes(looks)):
                 del births[target][at_seconds]
         grid = sighting.grid
         shown = f"last_over_time({self._selector((GPU_ENERGY_JOULES,), run)}"
@@ -170,7 +175,7 @@ class EnergyReader:
         over = _ended_seconds(lives, ends, nodes)
         return RunEnergy(
             run,
-            start_seconds=min(life.birth_seconds for life in lives),
+            births_seconds=_births(lives, nodes),
             end_seconds=seen if over is None else over,
             ended=over is not None,
             gpus=tuple(gpus),
@@ -207,6 +212,19 @@ def _by_phase(ends: _Ends, nodes: Mapping[Target, str]) -> dict[str, float]:
     for (_, _, phase, _), joules in most.items():
         phases[phase] = phases.get(phase, 0.0) + joules
     return phases
+
+
+def _births(lives: Iterable[Life], nodes: Mapping[Target, str]) -> tuple[float, ...]:
+    """Return when the run began, on the node where it began most often; all begins of one count.
+
+    The first of them is the first on any node.
+    """
+    by_node: dict[str, set[float]] = {}
+    for life in lives:
+        by_node.setdefault(nodes[life.target], set()).add(life.birth_seconds)
+    first = min(min(births) for births in by_node.values())
+    most = sorted(max(by_node.values(), key=lambda births: len(births)))
+    return (first, *most[1:])
 
 
 def _ended_seconds(lives: Iterable[Life], ends: _Ends, nodes: Mapping[Target, str]) -> float | None:

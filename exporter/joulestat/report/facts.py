@@ -46,7 +46,8 @@ class RunEnergy:
 
     Attributes:
         run: Its name.
-        start_seconds: Unix time of its first push, on any node.
+        births_seconds: Unix times at which it was begun: of its first push on any node, and of
+            those at which a node counted it from 0 anew. In order.
         end_seconds: Unix time at which it ended; where it did not say so, when it was seen last.
         ended: Whether it said on all nodes that it is over.
         gpus: By GPU: nodes by name, and GPUs of a node by index.
@@ -56,13 +57,18 @@ class RunEnergy:
     """
 
     run: str
-    start_seconds: float
+    births_seconds: tuple[float, ...]
     end_seconds: float
     ended: bool
     gpus: tuple[GpuEnergy, ...]
     joules_by_phase: Mapping[str, float]
     portions: tuple[Portion, ...]
     problems: tuple[str, ...] = ()
+
+    @property
+    def start_seconds(self) -> float:
+        """When it began."""
+        return self.births_seconds[0]
 
     @property
     def joules(self) -> float:

@@ -19,6 +19,10 @@ NO_PUE = (
 )
 
 
+MOST_BEGINS = 6
+"""As many are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the person who asks knows of the training; None where nothing was said.
@@ -87,6 +91,15 @@ def hardware_words(gpus: tuple[GpuEnergy, ...]) -> str:
 
 
 def _unfinished(energy: RunEnergy) -> Iterator[str]:
+    begun = [rfc3339(round(at_seconds)) for at_seconds in energy.births_seconds]
+    if len(begun) > 1:
+        shown = (
+            begun if len(begun) <= MOST_BEGINS else [*begun[: MOST_BEGINS - 1], "...", begun[-1]]
+        )
+        yield (
+            f"what has this name was begun {len(begun)} times and is counted together: "
+            f"{', '.join(shown)}; --since leaves out what was begun earlier"
+        )
     if not energy.ended:
         yield (
             "the run did not say that it ended: this is its energy until it was seen last, "

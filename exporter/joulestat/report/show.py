@@ -37,6 +37,7 @@ def as_json(report: Report) -> str:
     shown = {
         "run": energy.run,
         "start": rfc3339(energy.start_seconds),
+        "begins": [rfc3339(at_seconds) for at_seconds in energy.births_seconds],
         "end": rfc3339(energy.end_seconds),
         "ended": energy.ended,
         "joules": energy.joules,

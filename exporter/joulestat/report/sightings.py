@@ -43,13 +43,20 @@ class SightingReader:
     def __init__(self, client: PrometheusClient, run: str, matchers: Sequence[Matcher]) -> None:
         self._client = client
         self._shown = selector(RUN_START, equals("run", run), *matchers)
+        self._since_seconds: float | None = None
 
-    def read(self, at_seconds: float) -> Sighting | None:
+    def read(self, at_seconds: float, since_seconds: float | None = None) -> Sighting | None:
         """Return when the run was seen up to a moment; None where it never was.
+
+        Args:
+            at_seconds: Unix time; nothing later is looked at.
+            since_seconds: Unix time; what began before it is another run of the name. None where
+                there is none such.
 
         Raises:
             HistoryError: As for any query.
         """
+        self._since_seconds = since_seconds
         found = self._found(at_seconds)
         if found is None:
             return None
@@ -82,10 +89,16 @@ class SightingReader:
         looks: dict[Target, dict[float, float]] = {}
         span = (grid.start_seconds, grid.end_seconds, grid.step_seconds)
         for series in self._client.query_changes(shown, *span, 1, {}):
-            looks.setdefault(target_of(series.labels), {}).update(series.points)
+            looks.setdefault(target_of(series.labels), {}).update(self._mine(series.points))
         for sample in self._client.query(shown, grid.end_seconds):
-            looks.setdefault(target_of(sample.labels), {})[grid.end_seconds] = sample.value
-        return {target: sorted(points.items()) for target, points in looks.items()}
+            end = self._mine([(grid.end_seconds, sample.value)])
+            looks.setdefault(target_of(sample.labels), {}).update(end)
+        return {target: sorted(points.items()) for target, points in looks.items() if points}
+
+    def _mine(self, points: Sequence[Point]) -> list[Point]:
+        """Leave out what is of an earlier run of the name."""
+        since = self._since_seconds
+        return [point for point in points if since is None or point[1] >= since]
 
     def _read_samples(self, sighting: Sighting) -> None:
         """Read sample by sample where lives began or ended, all targets of one look at once."""
@@ -98,4 +111,4 @@ class SightingReader:
             for series in self._client.query_raw(f"{self._shown}[{span}]", at_seconds):
                 target = target_of(series.labels)
                 if target in targets:
-                    sighting.samples.setdefault(target, []).extend(series.points)
+                    sighting.samples.setdefault(target, []).extend(self._mine(series.points))
