@@ -18,6 +18,17 @@ from joulestat.domain.run import Phase
 GPU_LIST = "energy_consumption_joules_gpu"
 """Key of the list of J in a training's results: one per GPU, in the order of their UUIDs."""
 
+
+class _Numbers(list[float]):
+    """A list that can stand in a column of text, which the Trainer's ``log_metrics`` prints."""
+
+    def __str__(self) -> str:
+        return f"[{', '.join(f'{joules:.1f}' for joules in self)}]"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
 _sessions = Sessions()
 _leading: WeakSet[Any] = WeakSet()
 """Callback handlers of the Trainers in which the callback is to stay before the trackers."""
@@ -219,7 +230,7 @@ class JoulestatCallback(TrainerCallback, ExportableState):
             state.log_history[-1].update(joules)
         if last and joules:
             # The list comes at the end: trackers take numbers alone, and warn of anything else.
-            by_gpu = list(session.progress.joules_by_gpu().values())
+            by_gpu = _Numbers(session.progress.joules_by_gpu().values())
             self._results = {**joules, GPU_LIST: by_gpu}
             self._last_logs = logs
 

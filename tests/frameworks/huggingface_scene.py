@@ -71,6 +71,8 @@ class Scene:
     def train(self, trainer: Trainer, **how: Any) -> Json:
         """Train, and note results, logs and what was pushed."""
         metrics = trainer.train(**how).metrics
+        # What every script of Transformers' examples does next.
+        trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)
         trainer.save_state()
         self.note_pushes()

@@ -5,6 +5,7 @@ The exporter here is scripted: it keeps what is pushed, and every push costs 10 
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_joules_are_in_the_results_files_one_for_each_gpu(scenes: Json) -> None:
     # By UUID: GPU-a took twice as much as GPU-b. Both had taken 1000 J before.
     assert by_gpu[0] == pytest.approx(2 * by_gpu[1])
     assert results["energy_spent_joules"] == pytest.approx(2_000 + results["energy_joules"])
+
+
+def test_the_trainers_own_summary_can_print_the_list(scenes: Json) -> None:
+    by_gpu = scenes["counts"]["metrics"]["energy_consumption_joules_gpu"]
+
+    assert re.search(
+        rf"energy_consumption_joules_gpu += +{re.escape(str(by_gpu))}\n", scenes["log"]
+    )
 
 
 def test_the_trainers_history_has_joules_with_every_training_loss(scenes: Json) -> None:
