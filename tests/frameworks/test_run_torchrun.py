@@ -1,4 +1,4 @@
-"""``joulestat run`` around ``torchrun``: a stand-in for the launcher, then a claim for each rank."""
+"""``joulestat run`` around ``torchrun``: a stand-in for the launcher, then a claim per rank."""
 
 import os
 import re
