@@ -17,9 +17,11 @@ class JoulestatCallback(Callback):
 
     Steps are those of ``optimizer.iterations``, so accumulated gradients count once, and so does
     each of the steps of one execution. Validation, ``evaluate`` and ``predict`` are the phase
-    eval. At the end of an epoch ``energy_joules`` and ``energy_joules_per_step`` of this node
-    join the logs, once they are known; callbacks that come later in the list see them, and so
-    does the history.
+    eval, with a step for each batch.
+
+    At the end of an epoch ``energy_joules`` and ``energy_joules_per_step`` of this node join the
+    logs, once they are known; callbacks that come later in the list see them, and so does the
+    history.
 
     No hook raises, and none waits but the last one: at most 1 s, for the final joules.
     """
@@ -46,6 +48,9 @@ class JoulestatCallback(Callback):
         self._batches = 0
         self._epochs_batches = 0
         self._begun_batches = 0
+        # Of one evaluation: batches that are over, and with those that are being computed.
+        self._evaluated = 0
+        self._evaluating = 0
 
     @property
     def run(self) -> Run:
@@ -97,6 +102,11 @@ class JoulestatCallback(Callback):
         self._begin_evaluation()
 
     @harmless(nothing)
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Count the batches before this one, as steps of the evaluation."""
+        self._count_evaluated(batch)
+
+    @harmless(nothing)
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Go back to training, or end the report."""
         self._end_evaluation()
@@ -105,6 +115,11 @@ class JoulestatCallback(Callback):
     def on_predict_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Begin a prediction, which counts as an evaluation."""
         self._begin_evaluation()
+
+    @harmless(nothing)
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Count the batches before this one, as steps of the evaluation."""
+        self._count_evaluated(batch)
 
     @harmless(nothing)
     def on_predict_end(self, logs: Any = None) -> None:  # noqa: ARG002
@@ -116,9 +131,17 @@ class JoulestatCallback(Callback):
             self._settle()
         else:
             self._held.begin()
+        self._evaluated = self._evaluating = 0
         self.run.set_phase(Phase.EVAL)
 
+    def _count_evaluated(self, batches: int) -> None:
+        for _ in range(batches - self._evaluated):
+            self.run.step(n_samples=self._batch_size)
+        self._evaluated = batches
+        self._evaluating = batches + self._per_execution()
+
     def _end_evaluation(self) -> None:
+        self._count_evaluated(self._evaluating)
         if self._fitting:
             self.run.set_phase(Phase.TRAIN)
         else:

@@ -1,6 +1,6 @@
 """The callback for PyTorch Lightning, as ``lightning`` and as ``pytorch_lightning``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,10 +29,12 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
     ``Trainer(callbacks=[JoulestatCallback(run="llama-ft-42", team="nlp")])``
 
     Steps are those of ``trainer.global_step``, so accumulated gradients count once. Phases are
-    train, eval (validation, test, prediction) and checkpoint; the sanity check is before the
-    training. The joules are part of every checkpoint and go on from it. Each time the trainer
-    writes to its loggers it also writes ``energy_joules`` and ``energy_joules_per_step``, of
-    this node, once they are known.
+    train, eval (validation, test, prediction: a batch is a step) and checkpoint; the sanity check
+    is before the training.
+
+    The joules are part of every checkpoint and go on from it. Each time the trainer writes to its
+    loggers it also writes ``energy_joules`` and ``energy_joules_per_step``, of this node, once
+    they are known.
 
     No hook raises, and none waits but the last one: at most 1 s, for the final joules.
     """
@@ -127,6 +129,11 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
         self._begin_evaluation(trainer)
 
     @harmless(nothing)
+    def on_validation_batch_end(self, trainer: Any, *hook: Any, **_: Any) -> None:
+        """Count a batch as a step of the evaluation."""
+        self._count_evaluated(trainer, hook)
+
+    @harmless(nothing)
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         """Go back to training, or end the report."""
         self._end_evaluation(trainer)
@@ -137,6 +144,11 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
         self._begin_evaluation(trainer)
 
     @harmless(nothing)
+    def on_test_batch_end(self, trainer: Any, *hook: Any, **_: Any) -> None:
+        """Count a batch as a step of the evaluation."""
+        self._count_evaluated(trainer, hook)
+
+    @harmless(nothing)
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         """End the report."""
         self._end_evaluation(trainer)
@@ -145,6 +157,11 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
         """Begin a prediction, which counts as an evaluation."""
         self._begin_evaluation(trainer)
+
+    @harmless(nothing)
+    def on_predict_batch_end(self, trainer: Any, *hook: Any, **_: Any) -> None:
+        """Count a batch as a step of the evaluation."""
+        self._count_evaluated(trainer, hook)
 
     @harmless(nothing)
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
@@ -203,6 +220,11 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
             self.run.set_phase(Phase.TRAIN)
         else:
             self._held.end()
+
+    def _count_evaluated(self, trainer: Any, hook: Sequence[Any]) -> None:
+        """Count a batch; ``hook`` are the module, the outputs, the batch and its indices."""
+        if not trainer.sanity_checking:
+            self.run.step(*self._counts(hook[2]))
 
     def _end_checkpoint(self) -> None:
         if self._checkpointing:

@@ -75,12 +75,13 @@ def resumed(callback: JoulestatCallback) -> dict[str, Any]:
 
 
 def evaluated(callback: JoulestatCallback) -> dict[str, Any]:
-    model().evaluate(INPUTS, TARGETS, verbose=0, callbacks=[callback])
+    made = model()
+    made.evaluate(INPUTS, TARGETS, batch_size=BATCH, verbose=0, callbacks=[callback])
     return {}
 
 
 def predicted(callback: JoulestatCallback) -> dict[str, Any]:
-    model().predict(INPUTS, verbose=0, callbacks=[callback])
+    model().predict(INPUTS, batch_size=BATCH, verbose=0, callbacks=[callback])
     return {}
 
 

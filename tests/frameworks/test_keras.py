@@ -10,6 +10,7 @@ import pytest
 
 from fakes.priced_exporter import JOULES_PER_STEP
 
+BATCH = 4
 TESTS = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
@@ -39,14 +40,16 @@ def scenes(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def counted(steps: int, batches: int) -> dict[str, Any]:
-    return {"train": {"steps": steps, "samples": 4 * batches, "tokens": 0}}
+    return {"steps": steps, "samples": BATCH * batches, "tokens": 0}
 
 
 def test_steps_samples_and_phases_are_those_of_fit(scenes: dict[str, Any]) -> None:
     scene = scenes["plain"]
 
     assert (24, 24) == (scene["iterations"], scene["planned_steps"])
-    assert counted(24, batches=24) == scene["totals"]
+    assert counted(24, batches=24) == scene["totals"]["train"]
+    # Twice eight samples for validation.
+    assert counted(4, batches=4) == scene["totals"]["eval"]
     epoch = ["train", "eval"]
     assert ["other", *epoch, *epoch, "train", "other"] == scene["phases"]
     assert "keras" == scene["framework"]
@@ -56,7 +59,7 @@ def test_accumulated_gradients_are_one_step_even_across_epochs(scenes: dict[str,
     scene = scenes["accumulated"]
 
     assert 7 == scene["iterations"]
-    assert counted(7, batches=36) == scene["totals"]
+    assert counted(7, batches=36) == scene["totals"]["train"]
 
 
 def test_each_step_of_an_execution_counts(scenes: dict[str, Any]) -> None:
@@ -65,33 +68,35 @@ def test_each_step_of_an_execution_counts(scenes: dict[str, Any]) -> None:
     scene = scenes["in_one_execution"]
 
     assert 24 == scene["iterations"]
-    assert counted(24, batches=24) == scene["totals"]
+    assert counted(24, batches=24) == scene["totals"]["train"]
 
 
 def test_the_joules_are_in_the_history(scenes: dict[str, Any]) -> None:
     history = scenes["plain"]["history"]
 
-    assert [12 * JOULES_PER_STEP, 24 * JOULES_PER_STEP] == history["energy_joules"]
-    assert [JOULES_PER_STEP, JOULES_PER_STEP] == history["energy_joules_per_step"]
+    # Those of two batches of validation included.
+    assert [14 * JOULES_PER_STEP, 28 * JOULES_PER_STEP] == history["energy_joules"]
+    per_step = 14 * JOULES_PER_STEP / 12
+    assert [per_step, per_step] == history["energy_joules_per_step"]
 
 
 def test_after_fit_the_joules_are_final(scenes: dict[str, Any]) -> None:
     metrics = scenes["plain"]["metrics"]
 
-    assert 24 * JOULES_PER_STEP == metrics["energy_joules"]
+    assert 28 * JOULES_PER_STEP == metrics["energy_joules"]
 
 
 def test_one_callback_may_serve_twice_and_its_joules_go_on(scenes: dict[str, Any]) -> None:
     scene = scenes["resumed"]
 
-    assert counted(12, batches=12) == scene["totals"]
+    assert counted(12, batches=12) == scene["totals"]["train"]
     assert 24 * JOULES_PER_STEP == scene["metrics"]["energy_joules"]
 
 
 @pytest.mark.parametrize("scene", ["evaluated", "predicted"])
 def test_what_is_not_fitted_is_evaluation(scenes: dict[str, Any], scene: str) -> None:
     assert ["other", "eval", "other"] == scenes[scene]["phases"]
-    assert {} == scenes[scene]["totals"]
+    assert counted(12, batches=12) == scenes[scene]["totals"]["eval"]
 
 
 def test_a_fault_of_the_callback_stops_no_training(scenes: dict[str, Any]) -> None:

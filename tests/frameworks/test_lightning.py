@@ -103,7 +103,11 @@ def test_steps_samples_and_phases_are_the_trainers(
 
     # Ten batches an epoch are three steps of three and one of the rest.
     assert 8 == made.global_step
-    assert {"train": {"steps": 8, "samples": 80, "tokens": 0}} == exporter.totals()
+    expected = {
+        "train": {"steps": 8, "samples": 80, "tokens": 0},
+        "eval": {"steps": 4, "samples": 16, "tokens": 0},
+    }
+    assert expected == exporter.totals()
     epoch = ["train", "eval", "train", "checkpoint"]
     assert ["other", *epoch, *epoch, "other"] == exporter.phases()
     last = exporter.pushes[-1]
@@ -215,6 +219,7 @@ def test_an_evaluation_by_itself_is_a_run_of_its_own(
     made.test(module(L), loader(2), verbose=False)
 
     assert ["other", "eval", "other"] == exporter.phases()
+    assert {"eval": {"steps": 2, "samples": 8, "tokens": 0}} == exporter.totals()
     assert exporter.pushes[-1]["final"]
 
 
