@@ -134,7 +134,8 @@ def _replaced(block: str, key: str, rendered: str, line_break: str) -> str:
     root = yaml.compose(block, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
         return line_break.join(part for part in (block.rstrip(), rendered) if part)
-    starts = [name.start_mark.index for name, _ in root.value]
+    # From the beginning of the line, because a key may have a question mark before it.
+    starts = [block.rfind("\n", 0, name.start_mark.index) + 1 for name, _ in root.value]
     names = [name.value for name, _ in root.value]
     if root.flow_style:
         raise ValueError("it is in braces; write one entry a line")

@@ -223,8 +223,8 @@ def _births(lives: Iterable[Life], nodes: Mapping[Target, str]) -> tuple[float, 
     for life in lives:
         by_node.setdefault(nodes[life.target], set()).add(life.birth_seconds)
     first = min(min(births) for births in by_node.values())
-    most = sorted(max(by_node.values(), key=lambda births: len(births)))
-    return (first, *most[1:])
+    most = max(by_node.values(), key=len)
+    return (first, *sorted(most)[1:])
 
 
 def _ended_seconds(lives: Iterable[Life], ends: _Ends, nodes: Mapping[Target, str]) -> float | None:
