@@ -80,7 +80,7 @@ class JoulestatCallback(Callback):
         before = self._epochs_batches + batch
         self._count(before, before // self._batches_per_step())
         begun = batch + self._per_execution()
-        self._begun_batches = self._epochs_batches + min(begun, self.params.get("steps") or begun)
+        self._begun_batches = self._epochs_batches + min(begun, self._parameter("steps") or begun)
 
     @harmless(nothing)
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
@@ -170,9 +170,11 @@ class JoulestatCallback(Callback):
         self._held.count(new_steps, n_samples=new_batches * self._batch_size)
 
     def _iterations(self) -> int | None:
-        """Return the optimizer's steps; None where the model has no optimizer of its own."""
-        optimizer = self._optimizer()
-        return None if optimizer is None else int(optimizer.iterations)
+        """Return the optimizer's steps; None where the model has none that counts."""
+        try:
+            return int(self._optimizer().iterations)
+        except Exception:  # noqa: BLE001 - a training loop of the user's own may use anything
+            return None
 
     def _batches_per_step(self) -> int:
         return getattr(self._optimizer(), "gradient_accumulation_steps", None) or 1
@@ -186,5 +188,10 @@ class JoulestatCallback(Callback):
         return getattr(model, "optimizer", None)
 
     def _planned_steps(self) -> int | None:
-        epochs, batches = self.params.get("epochs"), self.params.get("steps")
+        epochs, batches = self._parameter("epochs"), self._parameter("steps")
         return epochs * batches // self._batches_per_step() if epochs and batches else None
+
+    def _parameter(self, name: str) -> int | None:
+        """Return what ``fit`` told its callbacks, None where it did not know."""
+        value = (self.params or {}).get(name)
+        return value if isinstance(value, int) else None

@@ -98,7 +98,7 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Count a batch, and the optimizer step if it made one."""
-        n_samples, n_tokens = self._counts(batch)
+        n_samples, n_tokens = self._size(batch)
         n_steps = trainer.global_step - self._counted_steps
         self._counted_steps += n_steps
         self._held.count(n_steps, n_samples, n_tokens)
@@ -224,7 +224,13 @@ class JoulestatCallback(_Lightning, _PytorchLightning):
     def _count_evaluated(self, trainer: Any, hook: Sequence[Any]) -> None:
         """Count a batch; ``hook`` are the module, the outputs, the batch and its indices."""
         if not trainer.sanity_checking:
-            self.run.step(*self._counts(hook[2]))
+            self.run.step(*self._size(hook[2]))
+
+    @harmless(lambda: (0, 0))
+    def _size(self, batch: Any) -> tuple[int, int]:
+        # By itself: a step counts, whatever its batch is.
+        n_samples, n_tokens = self._counts(batch)
+        return n_samples, n_tokens
 
     def _end_checkpoint(self) -> None:
         if self._checkpointing:
@@ -238,7 +244,10 @@ def _is_fitting(trainer: Any) -> bool:
 
 def _planned_steps(trainer: Any) -> int | None:
     """Return how many steps the whole training has, those before a checkpoint included."""
-    steps = trainer.estimated_stepping_batches
+    try:
+        steps = trainer.estimated_stepping_batches
+    except Exception:  # noqa: BLE001 - some trainers cannot tell, and say so in several ways
+        return None
     return int(steps) if 0 < steps < float("inf") else None
 
 
