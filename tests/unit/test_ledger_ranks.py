@@ -65,6 +65,26 @@ def test_the_next_rank_leads_when_the_lead_is_done() -> None:
     assert node.cell("r", Phase.TRAIN, "250").energy_uj == 800 * UJ_PER_JOULE
 
 
+@pytest.mark.parametrize(("last", "expected"), [(14.9, 50), (15.0, 50), (15.5, 55)])
+def test_no_step_counts_twice_when_ranks_end_one_after_the_other(
+    last: float, expected: int
+) -> None:
+    node = Node({"GPU-a": 200.0, "GPU-b": 200.0})
+    node.run_to(10)
+    node.push("r", at=10, seq=1)
+    node.push("r", at=10, seq=1, rank=1, gpus=("GPU-b",))
+    node.run_to(16)
+    node.push("r", at=14.5, seq=2, rank=1, gpus=("GPU-b",), train=steps(45, 450))
+    node.push("r", at=15, seq=2, final=True, train=steps(50, 500))
+    own = round(10 * last) - 100
+    node.push("r", at=last, seq=3, rank=1, gpus=("GPU-b",), final=True, train=steps(own, 10 * own))
+    node.run_to(20.1)
+
+    counted = [cell.counts for cell in node.ledger.runs["r"].cells.values()]
+    assert expected == sum(counts.steps for counts in counted)
+    assert 500 + 10 * own == sum(counts.samples for counts in counted)
+
+
 def test_a_silent_rank_loses_its_claim_and_its_energy_is_stale() -> None:
     node = Node({"GPU-a": 200.0})
     started(node)

@@ -1,7 +1,7 @@
 """Booking intervals: what happens when the energy at a push's instant is known."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulestat.domain.run import MIXED, NO_COUNTS, TRANSITION, Counts, Phase
 from joulestat.runs.account import DeviceAccount
@@ -123,6 +123,10 @@ class Booker:
         if settled is None or start_ns is None:
             return {}
         counts, strays = _counted(settled, closing)
+        if settled.at_ns < start_ns:
+            share = max(0.0, (closing.at_ns - start_ns) / (closing.at_ns - settled.at_ns))
+            counts = _with_steps(counts, share)
+            strays = {phase: _with_steps(each, share) for phase, each in strays.items()}
         if closing.at_ns <= start_ns:
             if closing.at_ns > book.start_ns:
                 # Counts without time to go with them: true, but of no use for J/step.
@@ -208,6 +212,14 @@ def _counted(settled: Closing, closing: Closing) -> tuple[Counts, dict[Phase, Co
     }
     own = deltas.pop(settled.phase, NO_COUNTS)
     return own, {phase: counts for phase, counts in deltas.items() if counts != NO_COUNTS}
+
+
+def _with_steps(counts: Counts, share: float) -> Counts:
+    """Take so much of the steps of a rank that has just begun to lead.
+
+    All ranks make the same steps, and the lead before has counted those up to its last push.
+    """
+    return replace(counts, steps=round(share * counts.steps))
 
 
 def _steps(counts: Mapping[Phase, Counts]) -> Iterable[int]:
