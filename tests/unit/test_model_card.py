@@ -263,5 +263,5 @@ def test_a_constant_intensity_makes_emissions(tmp_path: Path) -> None:
     emissions = emissions_at(7.2e6, 380.0, pue_ratio=1.25, geographical_location="DE")
 
     assert 950.0 == pytest.approx(emissions.grams)
-    assert "joulestat: measured energy of the GPUs, PUE 1.25, 380 g/kWh" == emissions.source
-    assert "without the building's overhead" in emissions_at(7.2e6, 380.0).source
+    assert "joulestat, measured GPU energy x PUE 1.25 x 380 g/kWh" == emissions.source
+    assert "380 g/kWh, without PUE" in emissions_at(7.2e6, 380.0).source

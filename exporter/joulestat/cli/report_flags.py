@@ -70,8 +70,14 @@ report_options = many(
     click.option(
         "--location", metavar="TEXT", help="Where it ran; default is the zone of the intensity."
     ),
-    click.option("--hardware", metavar="TEXT", help="Default is number and model of the GPUs."),
-    click.option("--training-type", type=click.Choice(["pre-training", "fine-tuning"])),
+    click.option(
+        "--hardware", metavar="TEXT", help="What it ran on; default is number and model of GPUs."
+    ),
+    click.option(
+        "--training-type",
+        type=click.Choice(["pre-training", "fine-tuning"]),
+        help="For the card; it cannot be measured.",
+    ),
     click.option(
         "--model-card",
         type=click.Path(dir_okay=False, path_type=Path),

@@ -62,6 +62,7 @@ def emissions_source(
         pue_ratio: None where the building's overhead was left out.
         intensity_source: Where the intensity is known from; empty where that was not said.
     """
-    overhead = "without the building's overhead" if pue_ratio is None else f"PUE {pue_ratio:g}"
+    overhead = "" if pue_ratio is None else f" x PUE {pue_ratio:g}"
     named = f" ({intensity_source})" if intensity_source else ""
-    return f"joulestat: measured energy of the GPUs, {overhead}, {grams_per_kwh:.4g} g/kWh{named}"
+    left_out = ", without PUE" if pue_ratio is None else ""
+    return f"joulestat, measured GPU energy{overhead} x {grams_per_kwh:.4g} g/kWh{named}{left_out}"

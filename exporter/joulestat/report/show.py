@@ -63,15 +63,23 @@ def as_table(report: Report) -> RenderableType:
     headline.append(took, style="bold green")
     span = duration_words(max(energy.end_seconds - energy.start_seconds, 0.0))
     headline.append(f" on {counted(len(energy.gpus), 'GPU')} in {span}")
-    parts: list[RenderableType] = [headline, Text(), _gpus(report), Text(), _phases(report)]
+    start, end = rfc3339(round(energy.start_seconds)), rfc3339(round(energy.end_seconds))
+    when = Text(f"{start} to {end}", style="dim")
+    parts: list[RenderableType] = [headline, when, Text(), _gpus(report), Text(), _phases(report)]
     if report.carbon is not None:
         parts += [Text(), Text(_carbon_words(report.carbon, energy.joules))]
-    parts.append(Text())
-    parts += [Text(printable(text), style="yellow") for text in energy.problems]
-    parts += [Text(printable(text), style="dim") for text in report.missing]
-    start, end = rfc3339(round(energy.start_seconds)), rfc3339(round(energy.end_seconds))
-    parts.append(Text(f"{start} to {end}", style="dim"))
+    if energy.problems or report.missing:
+        parts += [Text(), _notes(report)]
     return Group(*parts)
+
+
+def _notes(report: Report) -> Table:
+    """Return what is doubtful and what is missing, a bullet each."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for notes, style in ((report.energy.problems, "yellow"), (report.missing, "dim")):
+        for note in notes:
+            table.add_row(Text("-", style=style), Text(printable(note), style=style))
+    return table
 
 
 def _gpus(report: Report) -> Table:
