@@ -11,16 +11,23 @@ from joulestat.client.notices import harmless, nothing
 from joulestat.client.run import Run
 from joulestat.domain.run import Phase
 
+
+class _Missing:
+    """Stands for a package that is not installed."""
+
+
 # One project under two names, often both installed. A trainer takes only callbacks of its own
 # package, and nobody can know here which trainer it will be: so this one is a callback of both.
 try:
     from lightning.pytorch.callbacks import Callback as _Lightning
 except ImportError:
-    _Lightning = type("_Lightning", (), {})
+    _Lightning = type("_Lightning", (_Missing,), {})
 try:
     from pytorch_lightning.callbacks import Callback as _PytorchLightning
 except ImportError:
-    _PytorchLightning = type("_PytorchLightning", (), {})
+    _PytorchLightning = type("_PytorchLightning", (_Missing,), {})
+if all(issubclass(base, _Missing) for base in (_Lightning, _PytorchLightning)):
+    raise ImportError("joulestat.lightning needs Lightning: pip install lightning")
 
 
 class JoulestatCallback(_Lightning, _PytorchLightning):
