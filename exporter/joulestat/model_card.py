@@ -9,6 +9,7 @@ top of the card, and nothing else on it::
       - 385.544
 """
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -31,6 +32,8 @@ EMISSIONS = "co2_eq_emissions"
 _JOULES_DIGITS = 6
 """Exporters count in microjoules."""
 
+_log = logging.getLogger("joulestat.model_card")
+
 
 def write_model_card(
     path: str | os.PathLike[str],
@@ -47,7 +50,8 @@ def write_model_card(
     Args:
         path: The card, as a rule ``README.md`` in the model's folder.
         energy_joules: J of each GPU in the order that the card is to have; of a mapping by UUID,
-            such as ``run.energy_joules()``, in the order of the UUIDs.
+            such as ``run.energy_joules()``, in the order of the UUIDs. Empty where no exporter
+            told any: then the card stays as it is, and a training without one is not harmed.
         emissions: What the training emitted; None where no intensity is known: then the card's
             ``co2_eq_emissions`` stay what they are, if it has any.
 
@@ -55,13 +59,18 @@ def write_model_card(
         Whether the card changed.
 
     Raises:
-        CardError: It cannot be read, is no card or cannot be written, or there is no energy.
+        CardError: It cannot be read, is no card or cannot be written; or what is given is no
+            energy.
 
     Source:
         https://huggingface.co/docs/hub/model-cards-co2 (``co2_eq_emissions``)
     """
     card = Path(path)
-    entries: dict[str, dict[str, Any]] = {ENERGY: {"gpu": _joules_by_gpu(energy_joules)}}
+    joules = _joules_by_gpu(energy_joules)
+    if not joules:
+        _log.warning("event=card_left_alone reason=no_energy_known card=%s", card)
+        return False
+    entries: dict[str, dict[str, Any]] = {ENERGY: {"gpu": joules}}
     if emissions is not None:
         said = {name: value for name, value in asdict(emissions).items() if value is not None}
         # Six digits: no intensity is known that well.
@@ -86,11 +95,6 @@ def _joules_by_gpu(energy_joules: Mapping[str, float] | Iterable[float]) -> list
         if isinstance(energy_joules, Mapping)
         else list(energy_joules)
     )
-    if not given:
-        raise CardError(
-            "no energy of any GPU is known, so there is nothing to write on a model card; "
-            "`joulestat doctor` tells whether the exporter hears of runs"
-        )
     if not all(isfinite(joules) and joules >= 0 for joules in given):
         raise CardError(f"{given} is not energy in joules: a number for each GPU, 0 or more")
     return [round(float(joules), _JOULES_DIGITS) for joules in given]

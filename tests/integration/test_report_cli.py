@@ -55,6 +55,8 @@ def grid_samples() -> list[str]:
         lines.append(f'grid_by_node{{job="joulestat",instance="c:10400"}} {grams / 10} {at}')
         if at < BEGIN + HOUR / 2:
             lines.append(f"grid_half {grams} {at}")
+    start = "joulestat_run_start_timestamp_seconds"
+    lines.append(f'{start}{{run="begun",instance="x"}} {BEGIN} {BEGIN + 5}')
     return lines
 
 
@@ -198,6 +200,17 @@ def test_a_run_that_nobody_has_exits_3_and_says_so(url: str) -> None:
 
     assert (3, "") == (done.returncode, done.stdout)
     assert "has nothing of a run 'no-such-run'" in done.stderr
+
+
+def test_a_run_that_was_only_begun_leaves_the_card_alone_and_exits_3(
+    url: str, tmp_path: Path
+) -> None:
+    done = report(url, "begun", "--model-card", str(tmp_path / "README.md"))
+
+    assert 3 == done.returncode
+    assert "begun: 0 J" in done.stdout
+    assert "the run took no energy yet" in done.stderr
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

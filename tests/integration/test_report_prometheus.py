@@ -272,6 +272,21 @@ def test_a_run_whose_gpus_are_not_stored_is_an_error_and_not_nothing(
         EnergyReader(client).read("plain", PLAIN.end_seconds)
 
 
+def test_a_run_that_was_only_begun_took_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = PrometheusServer(tmp_path_factory.mktemp("begun"))
+    kept = [line for line in openmetrics(PLAIN).splitlines() if "energy" not in line]
+    server.backfill("\n".join([*kept, ""]))
+    with server, PrometheusClient(server.url) as client:
+        energy = read(client, PLAIN)
+
+    assert ((), 0, {}, ()) == (
+        energy.gpus,
+        energy.joules,
+        energy.joules_by_phase,
+        energy.portions,
+    )
+
+
 def test_series_that_are_missing_are_told(tmp_path_factory: pytest.TempPathFactory) -> None:
     server = PrometheusServer(tmp_path_factory.mktemp("part"))
     kept = [line for line in openmetrics(PLAIN).splitlines() if 'phase="eval"' not in line]

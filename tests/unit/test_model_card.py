@@ -220,7 +220,19 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         write_model_card(path, JOULES)
 
 
-@pytest.mark.parametrize("joules", [[], {}, [float("nan")], [-1.0], [float("inf")]])
+@pytest.mark.parametrize("joules", [[], {}])
+def test_without_energy_the_card_stays_as_it_is(
+    tmp_path: Path, joules: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at the end of a training that had no exporter."""
+    path = card(tmp_path)
+
+    assert not write_model_card(path, joules, emissions=EMISSIONS)
+    assert CARD == path.read_text(encoding="utf-8")
+    assert "reason=no_energy_known" in caplog.text
+
+
+@pytest.mark.parametrize("joules", [[float("nan")], [-1.0], [float("inf")]])
 def test_what_is_no_energy_is_refused(tmp_path: Path, joules: list[float]) -> None:
     with pytest.raises(CardError):
         write_model_card(tmp_path / "README.md", joules)

@@ -60,6 +60,9 @@ def _run(flags: ReportFlags, cards: ModuleType | None) -> int:
         console.print(as_table(found))
     if cards is not None:
         joules = {gpu.gpu_uuid: gpu.joules for gpu in found.energy.gpus}
+        if not joules:
+            _say(f"the run took no energy yet; {flags.model_card} stays as it is")
+            return INCOMPLETE
         changed = cards.write_model_card(flags.model_card, joules, emissions=found.emissions)
         _say(f"{flags.model_card} {'written' if changed else 'says so already'}")
     return INCOMPLETE if flags.asks_for_carbon and found.carbon is None else COMPLETE

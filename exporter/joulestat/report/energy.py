@@ -99,7 +99,7 @@ class EnergyReader:
             )
         ]
         ends = self._ends(run, lives)
-        if not ends.gpus:
+        if not ends.gpus and any(ends.phases.values()):
             raise HistoryError(
                 f"Prometheus at {self._client.place} has no {GPU_ENERGY_JOULES} of run {run!r}; "
                 "see that the exporter shows it and no relabelling drops it"
