@@ -3,6 +3,7 @@
 Sends one dictionary per event, with the CLOCK_MONOTONIC in ns at which it was.
 """
 
+import os
 import signal
 import time
 import warnings
@@ -19,6 +20,9 @@ RUN = "lightning-e2e"
 STEP_SECONDS = 0.05
 SAVED, LOST, ALL = 30, 40, 70
 """Steps that are in the checkpoint, that the first process makes, and that are made in the end."""
+
+RANKS_RUN = "lightning-ranks"
+RANK_STEPS = 25
 
 
 class Model(LightningModule):
@@ -102,3 +106,42 @@ def train(
     trainer.fit(Model(), loader, ckpt_path=checkpoint if resumes else None)
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
     watch.tell("ended", logged=logged, metrics=reporting.energy_metrics(), step=trainer.global_step)
+
+
+def train_as_rank(
+    rank: int, port: int, events: "Connection[Any, Any]", folder: Path, gpus: list[str], url: str
+) -> None:
+    """Train on two gloo ranks, and then once more from the checkpoint, in a second trainer."""
+    warnings.simplefilter("ignore")
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "NODE_RANK": "0",
+        "LOCAL_RANK": str(rank),
+    }
+    watch = Watch(events)
+    checkpoint = None
+    for steps in (RANK_STEPS, 2 * RANK_STEPS):
+        reporting = JoulestatCallback(run=RANKS_RUN, gpus=[gpus[rank]], url=url)
+        trainer = Trainer(
+            accelerator="cpu",
+            callbacks=[watch, reporting],
+            devices=2,
+            strategy="ddp",
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            logger=False,
+            max_epochs=-1,
+            max_steps=steps,
+        )
+        samples = torch.utils.data.TensorDataset(torch.ones(1000, 3))
+        loader = torch.utils.data.DataLoader(samples, batch_size=4)
+        trainer.fit(Model(), loader, ckpt_path=checkpoint)
+        checkpoint = folder / "ranks.ckpt"
+        trainer.save_checkpoint(checkpoint)
+    logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
+    watch.tell("ended", logged=logged, rank=reporting.run.rank)
+    events.close()
+    torch.distributed.destroy_process_group()

@@ -1,5 +1,6 @@
 """Lightning against a real exporter: trained, saved, killed, and resumed in another process."""
 
+import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,8 @@ if find_spec("lightning") is None:
     pytest.skip("needs the extra test-frameworks", allow_module_level=True)
 
 RUN = "lightning-e2e"
+RANKS_RUN = "lightning-ranks"
+RANK_STEPS = 25
 SAVED, LOST, ALL = 30, 40, 70
 TOLERANCE = 0.01
 
@@ -47,6 +50,40 @@ def trained(exporter: BusyExporter, checkpoint: Path, until: str) -> dict[str, A
     return told
 
 
+def trained_as_ranks(exporter: BusyExporter, folder: Path) -> list[list[dict[str, Any]]]:
+    """Train in two processes; return what each of them told, in order."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    pipes = [pipe() for _ in range(2)]
+    processes = [
+        forked(_train_as_rank, rank, port, theirs, folder, list(exporter.uuids), exporter.url)
+        for rank, (_, theirs) in enumerate(pipes)
+    ]
+    told: list[list[dict[str, Any]]] = []
+    try:
+        for ours, theirs in pipes:
+            theirs.close()
+            events = [ours.recv()]
+            while events[-1]["event"] != "ended":
+                events.append(ours.recv())
+            told.append(events)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+            process.close()
+        for ours, _ in pipes:
+            ours.close()
+    return told
+
+
+def _train_as_rank(*arguments: Any) -> None:
+    import frameworks.lightning_training as training
+
+    training.train_as_rank(*arguments)
+
+
 def _train(*arguments: Any) -> None:
     import frameworks.lightning_training as training
 
@@ -77,3 +114,23 @@ def test_a_resumed_training_knows_the_joules_of_all_that_made_its_model(
     # And so it stands in Prometheus, where both processes are one run.
     assert pytest.approx(spent_joules, rel=TOLERANCE) == exporter.run_joules(RUN)
     assert LOST + ALL - SAVED == exporter.value("run_steps_total", run=RUN, phase="train")
+
+
+def test_two_ranks_count_steps_and_restored_joules_once(
+    exporter: BusyExporter, tmp_path: Path
+) -> None:
+    rank_0, rank_1 = trained_as_ranks(exporter, tmp_path)
+    at_ns = [event["at_ns"] for event in rank_0]
+    first = sum(exporter.true_joules(at_ns[0], at_ns[1]))
+    second = sum(exporter.true_joules(at_ns[2], at_ns[3]))
+
+    assert (0, 1) == (rank_0[-1]["rank"], rank_1[-1]["rank"])
+    logged = rank_0[-1]["logged"]
+    assert pytest.approx(first + second, rel=TOLERANCE) == logged["energy_joules"]
+    per_step = pytest.approx((first + second) / (2 * RANK_STEPS), rel=TOLERANCE)
+    assert per_step == logged["energy_joules_per_step"]
+    assert pytest.approx(first + second, rel=TOLERANCE) == exporter.run_joules(RANKS_RUN)
+    counted = {"run": RANKS_RUN, "phase": "train"}
+    assert 2 * RANK_STEPS == exporter.value("run_steps_total", **counted)
+    # Batches of four on both ranks.
+    assert 2 * RANK_STEPS * 4 * 2 == exporter.value("run_samples_total", **counted)
