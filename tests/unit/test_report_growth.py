@@ -79,11 +79,11 @@ def test_lives_end_where_their_last_samples_lie() -> None:
                (28.0, 27.0), (33.0, 27.0), (38.0, 27.0)]  # fmt: skip
 
     assert [
-        Life(TARGET, 1.0, 22.0, 10.0),
-        Life(TARGET, 24.5, 25.0, 0.001),
-        Life(TARGET, 27.0, 38.0, 10.0),
+        Life(TARGET, 1.0, 22.0, 22.0, 10.0),
+        Life(TARGET, 24.5, 25.0, 25.0, 0.001),
+        Life(TARGET, 27.0, 38.0, 40.0, 10.0),
     ] == lives_of(TARGET, looks, samples, 10.0)
 
 
 def test_a_server_that_shows_no_samples_is_believed_at_looks() -> None:
-    assert [Life(TARGET, 1.0, 10.0, 10.0)] == lives_of(TARGET, [(10.0, 1.0)], [], 10.0)
+    assert [Life(TARGET, 1.0, 10.0, 10.0, 10.0)] == lives_of(TARGET, [(10.0, 1.0)], [], 10.0)

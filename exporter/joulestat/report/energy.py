@@ -21,6 +21,8 @@ from joulestat.report.sightings import SEARCH_STEP_SECONDS, Sighting, SightingRe
 GPU_ENERGY_JOULES = "joulestat_run_gpu_energy_joules_total"
 RUN_END = "joulestat_run_end_timestamp_seconds"
 
+LAST_SHOWN = (GPU_ENERGY_JOULES, ENERGY_JOULES, RUN_END)
+
 TOLERANCE_JOULES = 0.01
 """Sums of floats are that exact up to terajoules; what the two counters differ by is nothing."""
 
@@ -108,14 +110,17 @@ class EnergyReader:
         return self._energy(run, sighting, lives, ends, tracks), ends.nodes(sighting.looks)
 
     def _ends(self, run: str, lives: Iterable[Life]) -> _Ends:
-        """Read the last values of all lives, those that ended together in one query."""
+        """Read the last values of all lives, those that are shown together in one query."""
         ends = _Ends()
         together: dict[tuple[float, float], dict[Target, Life]] = {}
         for life in sorted(lives, key=lambda life: life.last_seconds):
-            moment = (life.last_seconds, round(life.reach_seconds, 3))
+            moment = (life.shown_seconds, round(life.reach_seconds, 3))
             together.setdefault(moment, {})[life.target] = life
-        shown = self._selector((GPU_ENERGY_JOULES, ENERGY_JOULES, RUN_END), run)
         for (at_seconds, reach), by_target in together.items():
+            exact: list[Matcher] = []
+            if len(by_target) == 1:
+                exact = [equals(*label) for target in by_target for label in sorted(target)]
+            shown = selector(LAST_SHOWN, equals("run", run), *self._matchers, *exact)
             asked = f"last_over_time({shown}[{1000 * reach:.0f}ms])"
             for sample in self._client.query(asked, at_seconds):
                 if target_of(sample.labels) in by_target:
@@ -135,9 +140,9 @@ class EnergyReader:
             for at_seconds in (looks[0][0], *changes(looks)):
                 del births[target][at_seconds]
         grid = sighting.grid
-        shown = f"last_over_time({self._selector((GPU_ENERGY_JOULES,), run)}"
+        shown = selector(GPU_ENERGY_JOULES, equals("run", run), *self._matchers)
         for series in self._client.query_changes(
-            f"{shown}[{grid.step_seconds:.0f}s])",
+            f"last_over_time({shown}[{grid.step_seconds:.0f}s])",
             grid.start_seconds,
             grid.end_seconds,
             grid.step_seconds,
@@ -193,9 +198,6 @@ class EnergyReader:
             for sample in self._client.query(asked, end_seconds):
                 models[sample.labels["gpu_uuid"]] = sample.labels.get("model", "")
         return models
-
-    def _selector(self, metrics: Sequence[str], run: str) -> str:
-        return selector(metrics, equals("run", run), *self._matchers)
 
 
 def _number(index: str) -> tuple[int, str]:

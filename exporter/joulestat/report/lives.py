@@ -24,13 +24,16 @@ class Life:
     Attributes:
         target: Where it was scraped.
         birth_seconds: When the run began there, by the exporter's clock. Its identity.
-        last_seconds: Unix time at which its last values are shown.
+        last_seconds: Unix time of its last sample.
+        shown_seconds: Unix time at which that sample is the last one: of a look, where one shows
+            it, so that many targets can be asked at once.
         reach_seconds: How far back from there its own samples lie, and no other life's.
     """
 
     target: Target
     birth_seconds: float
     last_seconds: float
+    shown_seconds: float
     reach_seconds: float
 
 
@@ -71,16 +74,15 @@ def lives_of(
     for at_seconds, birth in samples:
         first[birth] = min(at_seconds, first.get(birth, at_seconds))
         last[birth] = max(at_seconds, last.get(birth, at_seconds))
+    shown: dict[float, float] = {}
     for at_seconds, birth in looks:
         # Only where a server shows less sample by sample than it does at a look.
         first.setdefault(birth, at_seconds - step_seconds)
         last.setdefault(birth, at_seconds)
-    return [
-        Life(
-            target,
-            birth,
-            last[birth],
-            min(step_seconds, last[birth] - first[birth] + _MILLISECOND),
-        )
-        for birth in sorted(last)
-    ]
+        shown[birth] = at_seconds
+    lives: list[Life] = []
+    for birth in sorted(last):
+        asked = max(last[birth], shown.get(birth, last[birth]))
+        reach = min(step_seconds, asked - first[birth] + _MILLISECOND)
+        lives.append(Life(target, birth, last[birth], asked, reach))
+    return lives
