@@ -18,8 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from fakes.patience import eventually
+from joulestat.model_card import write_model_card
 from servers.busy_exporter import BusyExporter
 from servers.prometheus import PrometheusServer
 
@@ -166,6 +168,35 @@ def test_prometheus_has_what_the_results_say(story: Story) -> None:
         return story.in_prometheus() == pytest.approx(spent, rel=TOLERANCE)
 
     assert eventually(agrees), (story.in_prometheus(), spent)
+
+
+@pytest.mark.prometheus
+def test_the_card_has_for_each_gpu_what_all_others_say(story: Story) -> None:
+    """By `joulestat report`: what was spent. By the training itself: what the model took."""
+    card = story.resumed.folder / "README.md"
+    truths = zip(story.past, story.lost, story.since, strict=True)
+    in_order_of_uuid = sorted(range(GPUS), key=lambda gpu: story.exporter.uuids[gpu])
+    spent = [sum(parts) for parts in truths]
+
+    def on_card() -> list[float]:
+        """Ask again until Prometheus has scraped the last joules."""
+        report = ["report", "--run", RUN, "--prometheus.url", story.prometheus_url]
+        command = [sys.executable, "-m", "joulestat", *report, "--model-card", str(card)]
+        subprocess.run(command, check=True, capture_output=True)
+        return gpu_joules(card)
+
+    expected = pytest.approx([spent[gpu] for gpu in in_order_of_uuid], rel=TOLERANCE)
+    assert eventually(lambda: on_card() == expected), (on_card(), spent)
+
+    of_model = story.resumed.results["energy_consumption_joules_gpu"]
+    assert write_model_card(card, of_model)
+    assert gpu_joules(card) == pytest.approx(of_model)
+
+
+def gpu_joules(card: Path) -> list[float]:
+    metadata = yaml.safe_load(card.read_text().split("---")[1])
+    joules: list[float] = metadata["energy_consumption_joules"]["gpu"]
+    return joules
 
 
 @pytest.mark.parametrize("phase", ["eval", "checkpoint"])
