@@ -17,8 +17,8 @@ if find_spec("lightning") is None:
 
 RUN = "lightning-e2e"
 RANKS_RUN = "lightning-ranks"
-RANK_STEPS = 25
-SAVED, LOST, ALL = 30, 40, 70
+RANK_STEPS = 60
+SAVED, LOST, ALL = 60, 70, 140
 TOLERANCE = 0.01
 
 
@@ -119,17 +119,20 @@ def test_a_resumed_training_knows_the_joules_of_all_that_made_its_model(
 def test_two_ranks_count_steps_and_restored_joules_once(
     exporter: BusyExporter, tmp_path: Path
 ) -> None:
-    rank_0, rank_1 = trained_as_ranks(exporter, tmp_path)
-    at_ns = [event["at_ns"] for event in rank_0]
-    first = sum(exporter.true_joules(at_ns[0], at_ns[1]))
-    second = sum(exporter.true_joules(at_ns[2], at_ns[3]))
+    rank_0, rank_1 = told = trained_as_ranks(exporter, tmp_path)
+    spans = [
+        (gpu, began["at_ns"], trained["at_ns"])
+        for gpu, events in enumerate(told)
+        for began, trained in (events[0:2], events[2:4])
+    ]
+    joules = sum(exporter.true_joules(begin_ns, end_ns)[gpu] for gpu, begin_ns, end_ns in spans)
 
     assert (0, 1) == (rank_0[-1]["rank"], rank_1[-1]["rank"])
     logged = rank_0[-1]["logged"]
-    assert pytest.approx(first + second, rel=TOLERANCE) == logged["energy_joules"]
-    per_step = pytest.approx((first + second) / (2 * RANK_STEPS), rel=TOLERANCE)
+    assert pytest.approx(joules, rel=TOLERANCE) == logged["energy_joules"]
+    per_step = pytest.approx(joules / (2 * RANK_STEPS), rel=TOLERANCE)
     assert per_step == logged["energy_joules_per_step"]
-    assert pytest.approx(first + second, rel=TOLERANCE) == exporter.run_joules(RANKS_RUN)
+    assert pytest.approx(joules, rel=TOLERANCE) == exporter.run_joules(RANKS_RUN)
     counted = {"run": RANKS_RUN, "phase": "train"}
     assert 2 * RANK_STEPS == exporter.value("run_steps_total", **counted)
     # Batches of four on both ranks.
