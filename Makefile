@@ -11,19 +11,22 @@ PYTHON_CODE := exporter tests docs/examples
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak wrong lint format bench wheel prometheus victoria clean
+.PHONY: help demo test faults soak wrong lint format bench wheel prometheus victoria \
+	alertmanager clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed prometheus ## Watch the whole loop on simulated GPUs, 90 s (ARGS="--keep" leaves it running)
 	@$(WITH_PROMETHEUS) $(BIN)/joulestat demo $(ARGS)
 
-# Without Prometheus, VictoriaMetrics or the frameworks of training code the tests that need them
-# are skipped, and pytest lists them. FRAMEWORKS=no leaves the frameworks out: they are large.
+# Without Prometheus, VictoriaMetrics, Alertmanager or the frameworks of training code the tests
+# that need them are skipped, and pytest lists them. FRAMEWORKS=no leaves the frameworks out: they
+# are large.
 test: lint $(VENV)/frameworks ## Run every check: style, types, floors, tests
 	@.ci/prometheus.sh $(PROMETHEUS) || true
 	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics || true
+	@.ci/prometheus.sh $(PROMETHEUS) prometheus-alertmanager || true
 	$(WITH_PROMETHEUS) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
@@ -57,6 +60,9 @@ prometheus: ## Have a Prometheus to run: the one on PATH, else unpack one into .
 
 victoria: ## Have a VictoriaMetrics to run tests on: the one on PATH, else unpack one into .cache
 	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics
+
+alertmanager: ## Have an Alertmanager to run tests on: the one on PATH, else unpack one into .cache
+	@.ci/prometheus.sh $(PROMETHEUS) prometheus-alertmanager
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks

@@ -1,8 +1,8 @@
 #!/bin/sh
 # See to it that there are a prometheus and a promtool to run, without changing the system; or,
-# asked for it, a victoria-metrics, on which the same tests run.
+# asked for it, a victoria-metrics, on which the same tests run, or an Alertmanager with amtool.
 #
-#   .ci/prometheus.sh DIRECTORY [victoria-metrics]
+#   .ci/prometheus.sh DIRECTORY [victoria-metrics | prometheus-alertmanager]
 #
 # Content with those on PATH; else unpacks the distribution's packages into DIRECTORY, where the
 # programs then are in DIRECTORY/usr/bin. Unpacked, not installed: an installed package starts a
@@ -11,21 +11,34 @@ set -eu
 unpacked=$1
 wanted=${2:-prometheus}
 
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# Debian calls the program as it calls the package; its makers call it alertmanager.
 present() {
-    if [ "$wanted" = victoria-metrics ]; then
-        command -v victoria-metrics >/dev/null 2>&1
-    else
-        command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1
-    fi
+    case $wanted in
+        victoria-metrics) has victoria-metrics ;;
+        prometheus-alertmanager) { has prometheus-alertmanager || has alertmanager; } && has amtool ;;
+        *) has prometheus && has promtool ;;
+    esac
 }
 
 give_up() {
     echo "joulestat: no $wanted: $1." >&2
-    if [ "$wanted" = victoria-metrics ]; then
-        echo "  Only some tests need it. Put a victoria-metrics on PATH to run them: package" >&2
-        echo "  victoria-metrics on Debian and Ubuntu, or https://docs.victoriametrics.com/." >&2
-        exit 1
-    fi
+    case $wanted in
+        victoria-metrics)
+            echo "  Only some tests need it. Put a victoria-metrics on PATH to run them: package" >&2
+            echo "  victoria-metrics on Debian and Ubuntu, or https://docs.victoriametrics.com/." >&2
+            exit 1
+            ;;
+        prometheus-alertmanager)
+            echo "  Only some tests need it. Put an alertmanager and its amtool on PATH to run them:" >&2
+            echo "  unpack the package prometheus-alertmanager on Debian and Ubuntu (installed, it" >&2
+            echo "  starts a service), or take it from https://prometheus.io/download/." >&2
+            exit 1
+            ;;
+    esac
     echo "  Install prometheus (with promtool) and put both on PATH: your package manager has it," >&2
     echo "  or take it from https://prometheus.io/download/. On Debian and Ubuntu," >&2
     echo "  'sudo apt-get install --no-install-recommends prometheus' works, and also starts it as" >&2
