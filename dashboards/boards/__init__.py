@@ -1,0 +1,1 @@
+"""The boards that Grafana shows, as Python that writes their JSON: ``python -m boards``."""
