@@ -5,13 +5,13 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROMETHEUS := .cache/prometheus
-PYTHON_CODE := exporter tests docs/examples
+PYTHON_CODE := exporter dashboards tests docs/examples
 
 # A Prometheus that was unpacked here comes after the user's own.
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak wrong lint format bench wheel prometheus victoria \
+.PHONY: help demo test faults soak wrong lint format bench boards wheel prometheus victoria \
 	alertmanager clean
 
 help: ## Show this list
@@ -50,6 +50,9 @@ wrong: $(VENV)/installed ## Ask for advice on 500 broken histories: never one th
 
 bench: $(VENV)/installed ## Measure what the parts cost: one table
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+boards: $(VENV)/installed ## Write the boards' JSON anew from their builder
+	PYTHONPATH=dashboards $(BIN)/python -m boards
 
 wheel: $(VENV)/installed ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
