@@ -14,6 +14,8 @@ CONFIG = """\
 global:
   scrape_interval: {interval}
   scrape_timeout: {interval}
+  evaluation_interval: 1s
+rule_files: {rules}
 scrape_configs:
   - job_name: joulestat
     static_configs:
@@ -35,8 +37,9 @@ class PrometheusServer(ServerProgram):
         *,
         scrape_interval: str = "1s",
         web_config: str = "",
+        rules: Sequence[Path] = (),
     ) -> None:
-        """Keep everything in ``folder``; scrape ``targets`` (host:port).
+        """Keep everything in ``folder``; scrape ``targets`` (host:port), evaluate ``rules``.
 
         With a ``web_config``, Prometheus' own YAML for TLS and passwords, it is an https server.
         """
@@ -46,7 +49,11 @@ class PrometheusServer(ServerProgram):
         self._data.mkdir(parents=True)
         self._config = folder / "prometheus.yml"
         self._config.write_text(
-            CONFIG.format(interval=scrape_interval, targets=json.dumps(list(targets)))
+            CONFIG.format(
+                interval=scrape_interval,
+                targets=json.dumps(list(targets)),
+                rules=json.dumps([str(rule) for rule in rules]),
+            )
         )
         self._web_config = folder / "web.yml"
         self._web_config.write_text(web_config)

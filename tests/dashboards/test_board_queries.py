@@ -1,0 +1,146 @@
+"""Every query of every board finds something in twelve hours of a fleet, in a real Prometheus."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from dashboards.shown import BOARDS, RULES, Json, Shown, annotations, filled_in, queries
+from dashboards.simulated_fleet import MINUTES, SCRAPE_SECONDS, STEERED, SimulatedFleet
+from servers.prometheus import PrometheusServer
+
+pytestmark = pytest.mark.prometheus
+
+RULES_TIMEOUT_SECONDS = 30.0
+LAST_RULE = "budget:joulestat_energy_projected:ratio1d"
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {}
+"""(board, panel, refId) and why nothing is found."""
+
+MAY_BE_NAN: dict[tuple[str, str, str], str] = {}
+"""(board, panel, refId) and why there is no number."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A Prometheus that holds the fleet's history, and its last moment, Unix time."""
+
+    client: httpx.Client
+    end_seconds: float
+
+    def ask(self, path: str, **parameters: str | float) -> Json:
+        answer = self.client.post(f"/api/v1/{path}", data=parameters)
+        assert answer.is_success, answer.text
+        found: Json = answer.json()
+        assert "warnings" not in found, found["warnings"]
+        return found
+
+    def values(self, shown: Shown, expr: str, range_seconds: int, step_seconds: int) -> list[float]:
+        if shown.instant:
+            found = self.ask("query", query=expr, time=self.end_seconds)["data"]["result"]
+            return [float(series["value"][1]) for series in found]
+        # The last point is the end itself: what rules record is there alone.
+        begin = self.end_seconds - range_seconds
+        found = self.ask(
+            "query_range", query=expr, start=begin, end=self.end_seconds, step=step_seconds
+        )["data"]["result"]
+        return [float(value) for series in found for _, value in series["values"]]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The history ends now: rules are evaluated now and never for the past."""
+    server = PrometheusServer(tmp_path_factory.mktemp("fleet"), rules=[RULES])
+    server.backfill(SimulatedFleet(int(time.time())).openmetrics())
+    with server, httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        deadline = time.monotonic() + RULES_TIMEOUT_SECONDS
+        while not Fleet(client, time.time()).ask("query", query=LAST_RULE)["data"]["result"]:
+            assert time.monotonic() < deadline, f"{LAST_RULE} was never recorded"
+            time.sleep(0.1)
+        yield Fleet(client, time.time())
+
+
+def seconds(duration: str) -> int:
+    return int(duration[:-1]) * UNIT_SECONDS[duration[-1]]
+
+
+def variables(board: Json, range_seconds: int, step_seconds: int) -> dict[str, str]:
+    """Return what Grafana fills in, with everything chosen and the steered run."""
+    return {
+        "__range": f"{range_seconds}s",
+        "__rate_interval": f"{max(step_seconds + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)}s",
+        "job": ".+",
+        "gpu": ".+",
+        "scope": ".+",
+        "budget": ".+",
+        "run": STEERED.name,
+        "instance": STEERED.gpus[-1][0] if board["uid"] == "joulestat-gpu" else ".+",
+    }
+
+
+def found(fleet: Fleet, shown: Shown) -> list[float]:
+    board = BOARDS[shown.board]
+    range_seconds = seconds(board["time"]["from"].removeprefix("now-"))
+    step_seconds = max(SCRAPE_SECONDS, seconds(shown.step) if shown.step else 0)
+    expr = filled_in(shown.expr, variables(board, range_seconds, step_seconds))
+    return fleet.values(shown, expr, range_seconds, step_seconds)
+
+
+@pytest.fixture(scope="module")
+def answers(fleet: Fleet) -> dict[Shown, list[float]]:
+    return {shown: found(fleet, shown) for shown in [*queries(), *annotations()]}
+
+
+def test_every_query_finds_something(answers: dict[Shown, list[float]]) -> None:
+    empty = [shown for shown, values in answers.items() if not values]
+
+    assert [] == [
+        (shown.place, shown.expr)
+        for shown in empty
+        if (shown.board, shown.panel, shown.ref_id) not in MAY_BE_EMPTY
+    ]
+
+
+def test_every_answer_is_a_number(answers: dict[Shown, list[float]]) -> None:
+    odd = [
+        shown
+        for shown, values in answers.items()
+        if not all(math.isfinite(value) for value in values)
+    ]
+
+    assert [] == [
+        (shown.place, shown.expr)
+        for shown in odd
+        if (shown.board, shown.panel, shown.ref_id) not in MAY_BE_NAN
+    ]
+
+
+def test_every_exclusion_is_needed(answers: dict[Shown, list[float]]) -> None:
+    empty = {(s.board, s.panel, s.ref_id) for s, values in answers.items() if not values}
+    odd = {
+        (s.board, s.panel, s.ref_id)
+        for s, values in answers.items()
+        if any(not math.isfinite(value) for value in values)
+    }
+
+    assert (set(), set()) == (MAY_BE_EMPTY.keys() - empty, MAY_BE_NAN.keys() - odd)
+
+
+def test_every_variable_offers_something(fleet: Fleet) -> None:
+    offered = {}
+    for uid, board in BOARDS.items():
+        for variable in board["templating"]["list"][1:]:
+            inside = variable["definition"].removeprefix("label_values(").removesuffix(")")
+            metric, _, label = inside.rpartition(", ")
+            parameters = {"match[]": filled_in(metric, variables(board, 1, 1))}
+            begin = fleet.end_seconds - MINUTES * SCRAPE_SECONDS
+            answer = fleet.client.get(
+                f"/api/v1/label/{label}/values", params={**parameters, "start": begin}
+            )
+            offered[uid, variable["name"]] = len(answer.json()["data"])
+
+    assert {} == {where: count for where, count in offered.items() if not count}
