@@ -55,6 +55,21 @@ fetch() {
     fi
 }
 
+# Debian's Alertmanager reads its templates from /usr/share, where nothing of it is installed. This
+# copy looks below the directory that it is started in (a path of the same length, as it stands in
+# a binary), and a script starts it in ours: paths given to it must be absolute.
+relocate_alertmanager() {
+    moved=usr/lib/prometheus-alertmanager
+    mkdir -p "$destination/usr/lib"
+    LC_ALL=C sed 's|/usr/share/prometheus/alertmanager|usr/share//prometheus/alertmanager|g' \
+        "$destination/usr/bin/prometheus-alertmanager" >"$destination/$moved"
+    chmod +x "$destination/$moved"
+    cat >"$destination/usr/bin/prometheus-alertmanager" <<EOF
+#!/bin/sh
+cd "\$(dirname "\$0")/../.." && exec $moved "\$@"
+EOF
+}
+
 PATH=$PATH:$(pwd)/$unpacked/usr/bin
 if present; then exit 0; fi
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1; then
@@ -78,4 +93,5 @@ fi
 for package in ./*.deb; do
     dpkg-deb -x "$package" "$destination"
 done
+if [ "$wanted" = prometheus-alertmanager ]; then relocate_alertmanager; fi
 present || give_up "the packages from apt do not contain its programs"
