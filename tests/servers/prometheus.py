@@ -16,6 +16,10 @@ global:
   scrape_timeout: {interval}
   evaluation_interval: 1s
 rule_files: {rules}
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: {alertmanagers}
 scrape_configs:
   - job_name: joulestat
     static_configs:
@@ -38,8 +42,11 @@ class PrometheusServer(ServerProgram):
         scrape_interval: str = "1s",
         web_config: str = "",
         rules: Sequence[Path] = (),
+        alertmanagers: Sequence[str] = (),
     ) -> None:
         """Keep everything in ``folder``; scrape ``targets`` (host:port), evaluate ``rules``.
+
+        Alerts of the rules go to ``alertmanagers`` (host:port).
 
         With a ``web_config``, Prometheus' own YAML for TLS and passwords, it is an https server.
         """
@@ -53,6 +60,7 @@ class PrometheusServer(ServerProgram):
                 interval=scrape_interval,
                 targets=json.dumps(list(targets)),
                 rules=json.dumps([str(rule) for rule in rules]),
+                alertmanagers=json.dumps(list(alertmanagers)),
             )
         )
         self._web_config = folder / "web.yml"
