@@ -64,7 +64,7 @@ NOW = Row(
             no_value="no intensity",
         ),
         stat(
-            "GPUs below default",
+            "Limited GPUs",
             "GPUs whose limit in force is lower than the one they came with, and all GPUs.",
             now(f"sum({_ENFORCED} < bool {_DEFAULT})", "limited"),
             now(f"count({_ENFORCED})", "all"),

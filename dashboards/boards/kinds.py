@@ -89,6 +89,9 @@ def timeseries(
         "spanNulls": False,
         "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
     }
+    if bars or stacked:
+        # An area or a bar is read by its size, which needs the zero.
+        drawn["axisSoftMin"] = 0
     extra: Json = {"noValue": no_value} if no_value else {}
     return Panel(
         "timeseries", title, description, queries, width, height,
@@ -188,7 +191,8 @@ def table(
         overrides: For single columns, by their names.
         no_value: What an empty table says.
     """
-    units = [matched(query.legend, unit=query.unit) for query in columns if query.unit]
+    # What an empty table says would otherwise stand in every empty cell, too.
+    units = [matched(one.legend, unit=one.unit or "none", noValue="-") for one in columns]
     sorting = [{"desc": descending, "displayName": sort_by}] if sort_by else []
     options: Json = {
         "cellHeight": "sm",

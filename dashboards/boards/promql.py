@@ -119,7 +119,9 @@ SECONDS = point("run_step_seconds_total", "max")
 
 _DEFAULT = of_run_gpus_latest("gpu_power_limit_default_watts")
 _HIGHEST = of_run_gpus_latest("gpu_power_limit_enforced_watts", "max_over_time")
-_HELD = of_run_gpus_latest("gpu_power_limit_enforced_watts")
+_IN_FORCE = of_run_gpus("gpu_power_limit_enforced_watts")
+# Of a run that is over, what was in force while it held its GPUs: not what they went back to.
+_HELD = f"({_IN_FORCE}) or on () last_over_time(({_IN_FORCE})[{RANGE}:5m])"
 
 
 def _at(points: str, watts: str) -> str:
@@ -133,7 +135,7 @@ def at_reference(points: str) -> str:
 
 
 def at_held(points: str) -> str:
-    """Return the point at the limit in force at the end of the range."""
+    """Return the point at the limit in force, of a run that is over at the last one."""
     return f"({_at(points, _HELD)})"
 
 

@@ -4,97 +4,31 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 
+from dashboards.fleet_schedule import (
+    BUDGETS,
+    DAY_SECONDS,
+    DEFAULT_WATTS,
+    GPUS,
+    HOT_MINUTES,
+    IDLE_WATTS,
+    LEASE_SECONDS,
+    LOSSY_NODE,
+    MINUTES,
+    NODES,
+    PROBES,
+    RUNS,
+    SCRAPE_SECONDS,
+    SHOWN_AFTER_END_MINUTES,
+    STEERED,
+    Run,
+    label_of,
+    leased_watts,
+    limit_watts,
+)
 from joulestat.exposition.catalogue import CATALOGUE, PREFIX
 from servers.known_runs import TRUTH
 
-MINUTES = 12 * 60
-SCRAPE_SECONDS = 60
-DEFAULT_WATTS = 300
-IDLE_WATTS = 45.0
-PROBES = ((90, 200), (100, 265), (110, 230), (122, 165), (132, 230))
-"""From which minute on a lease holds which limit on the GPUs of the steered run."""
-DRIFT_MINUTES = range(600, 612)
-"""Somebody else sets one GPU back to its default meanwhile."""
-HOT_MINUTES = range(480, 510)
-LEASE_SECONDS = 900
-SHOWN_AFTER_END_MINUTES = 15
-DAY_SECONDS = 86_400
-LOSSY_NODE = "node-c:10400"
-"""Its driver failed to answer twice."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run.
-
-    Attributes:
-        name: Its label.
-        team: Whose it is.
-        gpus: The GPUs that it holds, by node and index.
-        begins: Minute.
-        ends: Minute; past the end for a run that goes on.
-        planned_steps: As it says, or None.
-        budget_joules: As it says, or None.
-    """
-
-    name: str
-    team: str
-    gpus: tuple[tuple[str, int], ...]
-    begins: int = 0
-    ends: int = 2 * MINUTES
-    planned_steps: int | None = None
-    budget_joules: float | None = None
-
-    def phase(self, minute: int) -> str:
-        """Return what it does in a minute."""
-        if minute % 180 == 57:
-            return "checkpoint"
-        return "eval" if minute % 60 >= 58 else "train"
-
-    def nodes(self) -> tuple[str, ...]:
-        """Return the nodes that it runs on."""
-        return tuple(sorted({node for node, _ in self.gpus}))
-
-
-STEERED = Run(
-    "llama-ft-42",
-    "nlp",
-    (("node-a:10400", 0), ("node-a:10400", 1), ("node-b:10400", 0), ("node-b:10400", 1)),
-    planned_steps=180_000,
-    budget_joules=6.5e7,
-)
-RUNS = (
-    STEERED,
-    Run("resnet-77", "vision", (("node-c:10400", 0),), begins=130, ends=560),
-    Run("bert-sweep-5", "nlp", (("node-c:10400", 1),), begins=430, planned_steps=90_000,
-        budget_joules=5e6),
-)  # fmt: skip
-NODES = {"node-a:10400": "A100", "node-b:10400": "A100", "node-c:10400": "L40S"}
-GPUS = tuple((node, index) for node in NODES for index in range(2))
-BUDGETS = {"nlp-november": ("nlp", 4.0e8, 2.5e8), "vision-november": ("vision", 6e7, 5.5e7)}
-"""Team, allowance and what was spent before the twelve hours, J."""
-
 Series = tuple[str, tuple[tuple[str, str], ...]]
-
-
-def steered_watts(minute: int) -> int:
-    """Return the limit of the steered run's GPUs."""
-    return next((watts for since, watts in reversed(PROBES) if minute >= since), DEFAULT_WATTS)
-
-
-def limit_watts(gpu: tuple[str, int], minute: int) -> int:
-    """Return the limit in force on a GPU."""
-    drifted = gpu == STEERED.gpus[-1] and minute in DRIFT_MINUTES
-    return steered_watts(minute) if gpu in STEERED.gpus and not drifted else DEFAULT_WATTS
-
-
-def label_of(run: Run, minute: int) -> str:
-    """Return the power_limit_watts that a minute of a run is counted under."""
-    if run is STEERED and minute in DRIFT_MINUTES:
-        return "mixed"
-    if run is STEERED and any(minute == since for since, _ in PROBES):
-        return "transition"
-    return str(limit_watts(run.gpus[0], minute))
 
 
 @dataclass
@@ -195,7 +129,7 @@ class SimulatedFleet:
         node, device = gpu[0], device_labels(gpu)
         watts = self._gauges[_series("gpu_power_watts", node, device)]
         limit = limit_watts(gpu, minute)
-        leased = gpu in STEERED.gpus and minute >= PROBES[0][0]
+        leased = leased_watts(gpu, minute)
         hot = gpu == STEERED.gpus[-1] and minute in HOT_MINUTES
         info = {"vendor": "nvidia", "model": NODES[node], "pci_bus_id": "0", "driver_version": "1"}
         shown = {
@@ -212,8 +146,8 @@ class SimulatedFleet:
             "gpu_memory_used_bytes": 6.1e10 if watts > 50 else 1e9,
             "gpu_memory_size_bytes": 8e10,
         }
-        if leased:
-            shown["gpu_power_limit_target_watts"] = steered_watts(minute)
+        if leased is not None:
+            shown["gpu_power_limit_target_watts"] = leased
             shown["gpu_power_limit_lease_expiry_timestamp_seconds"] = at + LEASE_SECONDS - 60
         for name, value in shown.items():
             self._set(name, node, float(value), **device)
@@ -227,8 +161,8 @@ class SimulatedFleet:
         for result in ("applied", "unchanged", "refused", "failed", "reverted"):
             grown = {"applied": any(minute == since for since, _ in PROBES),
                      "unchanged": minute % 10 == 5}.get(result, False)  # fmt: skip
-            self._grow("gpu_power_limit_changes_total", node, float(leased and grown), **device,
-                       result=result)  # fmt: skip
+            tried = float(leased is not None and grown)
+            self._grow("gpu_power_limit_changes_total", node, tried, **device, result=result)
         for reason in ("backwards", "jump", "frozen", "reset"):
             odd = reason == "backwards" and gpu == STEERED.gpus[-1] and minute == 550
             self._grow("gpu_energy_anomalies_total", node, float(odd), **device, reason=reason)

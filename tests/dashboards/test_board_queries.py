@@ -8,8 +8,18 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from dashboards.fleet_schedule import (
+    ENDED,
+    ENDED_LEASE,
+    MINUTES,
+    RUNS,
+    SCRAPE_SECONDS,
+    STEERED,
+    label_of,
+)
 from dashboards.shown import BOARDS, RULES, Json, Shown, annotations, filled_in, queries
-from dashboards.simulated_fleet import MINUTES, SCRAPE_SECONDS, STEERED, SimulatedFleet
+from dashboards.simulated_fleet import SimulatedFleet
+from servers.known_runs import TRUTH
 from servers.prometheus import PrometheusServer
 
 pytestmark = pytest.mark.prometheus
@@ -68,8 +78,10 @@ def seconds(duration: str) -> int:
     return int(duration[:-1]) * UNIT_SECONDS[duration[-1]]
 
 
-def variables(board: Json, range_seconds: int, step_seconds: int) -> dict[str, str]:
-    """Return what Grafana fills in, with everything chosen and the steered run."""
+def variables(
+    board: Json, range_seconds: int, step_seconds: int, run: str = STEERED.name
+) -> dict[str, str]:
+    """Return what Grafana fills in, with everything chosen and one run."""
     return {
         "__range": f"{range_seconds}s",
         "__rate_interval": f"{max(step_seconds + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)}s",
@@ -77,16 +89,16 @@ def variables(board: Json, range_seconds: int, step_seconds: int) -> dict[str, s
         "gpu": ".+",
         "scope": ".+",
         "budget": ".+",
-        "run": STEERED.name,
+        "run": run,
         "instance": STEERED.gpus[-1][0] if board["uid"] == "joulestat-gpu" else ".+",
     }
 
 
-def found(fleet: Fleet, shown: Shown) -> list[float]:
+def found(fleet: Fleet, shown: Shown, run: str = STEERED.name) -> list[float]:
     board = BOARDS[shown.board]
     range_seconds = seconds(board["time"]["from"].removeprefix("now-"))
     step_seconds = max(SCRAPE_SECONDS, seconds(shown.step) if shown.step else 0)
-    expr = filled_in(shown.expr, variables(board, range_seconds, step_seconds))
+    expr = filled_in(shown.expr, variables(board, range_seconds, step_seconds, run))
     return fleet.values(shown, expr, range_seconds, step_seconds)
 
 
@@ -144,3 +156,54 @@ def test_every_variable_offers_something(fleet: Fleet) -> None:
             offered[uid, variable["name"]] = len(answer.json()["data"])
 
     assert {} == {where: count for where, count in offered.items() if not count}
+
+
+def numbers(fleet: Fleet, panel: str, run: str = STEERED.name) -> list[float]:
+    """Return the first answer of a panel of the optimizer's board."""
+    shown = next(s for s in queries() if (s.board, s.panel) == ("joulestat-optimizer", panel))
+    return found(fleet, shown, run)
+
+
+def test_a_step_costs_at_each_limit_what_it_cost_in_truth(fleet: Fleet) -> None:
+    joules = numbers(fleet, "Energy per step by power limit")
+    seconds = numbers(fleet, "Time per step by power limit")
+    limits = [watts for watts in TRUTH if watts != 130]
+    n_gpus = len(STEERED.gpus)
+
+    assert sorted(TRUTH[watts].joules * n_gpus for watts in limits) == pytest.approx(
+        sorted(joules), rel=0.01
+    )
+    assert sorted(TRUTH[watts].seconds for watts in limits) == pytest.approx(sorted(seconds))
+
+
+def test_the_limit_in_force_is_compared_with_the_one_that_the_gpus_came_with(fleet: Fleet) -> None:
+    assert [TRUTH[230].joules / TRUTH[300].joules - 1] == pytest.approx(
+        numbers(fleet, "Energy against reference"), abs=0.005
+    )
+    assert [TRUTH[230].seconds / TRUTH[300].seconds - 1] == pytest.approx(
+        numbers(fleet, "Time against reference")
+    )
+
+
+def test_of_a_run_that_is_over_the_last_limit_counts_not_what_its_gpus_went_back_to(
+    fleet: Fleet,
+) -> None:
+    (over,) = (run for run in RUNS if run.gpus == (ENDED,))
+    _, watts = ENDED_LEASE
+
+    assert [TRUTH[watts].seconds / TRUTH[300].seconds - 1] == pytest.approx(
+        numbers(fleet, "Time against reference", over.name)
+    )
+
+
+def test_what_was_saved_is_what_the_steps_would_have_taken_more(fleet: Fleet) -> None:
+    """The run's clock tells how long it trained under each limit, so how many steps it made."""
+    (saved,) = numbers(fleet, "Energy saved so far")
+    expected_joules = 0.0
+    for minute in range(MINUTES + 1):
+        label = label_of(STEERED, minute)
+        if label.isdigit() and STEERED.phase(minute) == "train":
+            steps = SCRAPE_SECONDS / TRUTH[int(label)].seconds
+            expected_joules += steps * (TRUTH[300].joules - TRUTH[int(label)].joules)
+
+    assert pytest.approx(expected_joules * len(STEERED.gpus) / 3600, rel=0.03) == saved
