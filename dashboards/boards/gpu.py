@@ -4,7 +4,7 @@ from boards.addresses import GPU, GPUS, INSTANCE, JOB, LIMIT_CHANGES_OF_NODE, TO
 from boards.board import Board, Row
 from boards.kinds import gauge, stat, table, timeline, timeseries
 from boards.panels import GREEN, ORANGE, RED, YELLOW, Query, mapping, matched, now, steps
-from boards.promql import ONE_NODE, increase, rate, watt_hours
+from boards.promql import ONE_NODE, RATE, increase, rate, watt_hours
 
 ENERGY = "gpu_energy_joules_total"
 OF_GPUS = f'{ONE_NODE}, gpu=~"$gpu"'
@@ -239,11 +239,11 @@ HEALTH = Row(
         ),
         timeseries(
             "Readings not believed",
-            "Energy readings that fell, jumped or stood still, in each quarter of an hour. They "
+            "Energy readings that fell, jumped or stood still, in the time of each bar. They "
             "never reach the counters.",
             Query(
                 "sum by (gpu, reason) ("
-                + increase("gpu_energy_anomalies_total", OF_GPUS, "15m")
+                + increase("gpu_energy_anomalies_total", OF_GPUS, RATE)
                 + ") > 0",
                 "GPU {{gpu}} {{reason}}",
                 step="15m",

@@ -3,7 +3,7 @@
 from boards.board import Row
 from boards.kinds import timeline, timeseries
 from boards.panels import GREEN, ORANGE, RED, Query, mapping
-from boards.promql import TARGET, increase
+from boards.promql import RATE, TARGET, increase
 
 HEALTH = Row(
     "Exporter health",
@@ -31,7 +31,7 @@ HEALTH = Row(
             "Driver calls that failed",
             "Failed calls to the vendor's library, by node and call. None is normal.",
             Query(
-                f"sum by (instance, call) ({increase('tick_errors_total', TARGET, '15m')}) > 0",
+                f"sum by (instance, call) ({increase('tick_errors_total', TARGET, RATE)}) > 0",
                 "{{instance}} {{call}}",
                 step="15m",
             ),

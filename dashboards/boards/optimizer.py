@@ -8,6 +8,7 @@ from boards.promql import (
     JOULES,
     LIMIT,
     OF_TRAINING,
+    RATE,
     SECONDS,
     TARGET,
     against_reference,
@@ -260,10 +261,10 @@ LEASES = Row(
         ),
         timeseries(
             "Attempts to change a limit",
-            "By what became of them, in each quarter of an hour, on all chosen nodes. Renewals "
-            "that change nothing are left out.",
+            "By what became of them, in the time of each bar, on all chosen nodes. Renewals that "
+            "change nothing are left out.",
             Query(
-                f"sum by (result) ({increase(CHANGES, _REAL, '15m')}) > 0",
+                f"sum by (result) ({increase(CHANGES, _REAL, RATE)}) > 0",
                 "{{result}}",
                 step="15m",
             ),
@@ -279,9 +280,8 @@ LEASES = Row(
             "Every decision can be computed again, from the same history, at any time:\n\n"
             "```\njoulestat optimize --prometheus.url URL \\\n    --run '${run}' \\\n"
             "    --at ${__to:date:iso} --explain\n```\n\n"
-            "It answers with the limit, the reason in one sentence, and every query and number "
-            "behind it. `--report page.html` writes a page to show around. Who set what, and what "
-            "came of it: `joulestat lease list`, and the audit log of the node's exporter.",
+            "It answers with the limit, the reason, and every query and number behind it. Who set "
+            "what, and what came of it: `joulestat lease list`, and the exporter's audit log.",
             width=12,
             height=8,
         ),
