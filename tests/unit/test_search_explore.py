@@ -153,6 +153,23 @@ def test_a_close_decision_is_looked_at_again_and_says_so() -> None:
     assert "too close to" in probe.reason
 
 
+def test_what_was_just_given_up_for_the_held_limit_is_not_gone_back_to_at_once() -> None:
+    levels = levels_of(
+        {300: (200.0, 1.0), 240: (160.5, 1.1), 200: (160.0, 1.2), 150: (200.0, 1.9)},
+        watts_error=0.02,
+        step_scatter=0.02,
+    )
+    tried = replace(SITE, tried_watts=frozenset(range(200, 205 + USUAL_PROBES)))
+    again = probed(levels, site=replace(tried, in_force_watts=200))
+    at_once = probed(levels, site=replace(tried, in_force_watts=200, left_watts=240))
+    elsewhere = probed(levels, site=replace(tried, in_force_watts=150, left_watts=240))
+
+    assert again is not None
+    assert 240 == again.power_limit_watts
+    assert at_once is None or 240 != at_once.power_limit_watts
+    assert again == elsewhere
+
+
 def test_after_the_usual_number_of_probes_only_what_was_measured_is_looked_at_again() -> None:
     tried = frozenset({150, 160, 170, 180, 190})
     probe = probed(levels_of(CURVE), site=replace(SITE, tried_watts=tried))

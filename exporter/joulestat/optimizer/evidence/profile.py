@@ -91,6 +91,18 @@ class Profile:
             return 0.0
         return sum(block.steps for block in self.blocks if block.visit == last.visit)
 
+    def left_watts(self, least_steps: float) -> int | None:
+        """Return the limit in force before the present one; None where that was longer ago.
+
+        Args:
+            least_steps: So many steps since then are long.
+        """
+        last = self.blocks[-1] if self.blocks else None
+        if last is None or self.visit_steps(last.power_limit_watts) >= least_steps:
+            return None
+        before = [block for block in self.blocks if block.visit != last.visit]
+        return before[-1].power_limit_watts if before else None
+
 
 def build_profile(slices: Iterable[Slice], minimum: Minimum) -> Profile:
     """Return the run's operating points.

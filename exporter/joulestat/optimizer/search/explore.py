@@ -66,6 +66,8 @@ class Site:
         hint_watts: Where earlier runs of the same job had their best; None where unknown. It says
             where to look first, and is no evidence.
         known_watts: Limits with evidence enough.
+        in_force_watts: The limit in force, leased or not; None where unknown.
+        left_watts: The one that was in force before it, if that was less than a full look ago.
     """
 
     min_watts: float
@@ -77,6 +79,8 @@ class Site:
     tried_watts: frozenset[int]
     hint_watts: int | None = None
     known_watts: frozenset[int] = frozenset()
+    in_force_watts: int | None = None
+    left_watts: int | None = None
 
 
 def floor_watts(reference_watts: int, min_watts: float) -> int:
@@ -190,6 +194,10 @@ def _may_try(outlook: Outlook, gain_ratios: Vector, site: Site) -> Vector:
     # What was measured well and is clearly too slow is not looked at again and again.
     known = np.isin(posterior.limits_watts, list(site.known_watts))
     may[known & (excess > CONFIDENCE_ERRORS * error)] = False
+    if site.left_watts is not None and outlook.watts(outlook.best) == site.in_force_watts:
+        # On the edge of a bound a step more or less decides: what was just given up for the limit
+        # that is held is not gone back to at once.
+        may[np.array(posterior.limits_watts) == site.left_watts] = False
     lowest = posterior.lowest_measured
     if excess[lowest] > 0:
         # Below a limit that is too slow every limit is.
