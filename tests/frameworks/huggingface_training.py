@@ -80,6 +80,16 @@ class Ends(TrainerCallback):
             assert self._reporting.run.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if control.should_evaluate:
+            self._notes.write("eval due", time.monotonic_ns())
+
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        self._notes.write("eval over", time.monotonic_ns())
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        self._notes.write("saved", time.monotonic_ns())
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "train_loss" in logs:
             self._notes.write("ends", time.monotonic_ns(), step=state.global_step)
