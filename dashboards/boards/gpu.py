@@ -187,7 +187,7 @@ EACH = Row(
                 ),
                 _column("gpu_power_limit_writable", "May be set", unit="none"),
             ],
-            width=14,
+            height=7,
             sort_by="GPU",
             descending=False,
             overrides=[
@@ -208,7 +208,7 @@ EACH = Row(
                     "watth",
                 ),
             ],
-            width=10,
+            height=7,
             sort_by="Energy",
             overrides=[matched("Run", links=[TO_RUN_OF_CELL])],
             no_value="no run",

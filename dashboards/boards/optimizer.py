@@ -200,9 +200,9 @@ POINTS = Row(
             _KEY,
             [
                 now(JOULES, "Energy per step", "si:J/step"),
-                now(against_reference(JOULES), "Energy", "percentunit"),
+                now(against_reference(JOULES), "Energy change", "percentunit"),
                 now(SECONDS, "Time per step", "s"),
-                now(against_reference(SECONDS), "Time", "percentunit"),
+                now(against_reference(SECONDS), "Time change", "percentunit"),
                 now(by_limit("run_steps_total", "max"), "Steps", "short"),
                 now(
                     by_limit("run_step_seconds_total", "max"),
@@ -218,8 +218,8 @@ POINTS = Row(
                 matched("Power limit", unit="watt"),
                 matched("Energy per step", decimals=2),
                 matched("Time per step", decimals=2),
-                matched("Energy", decimals=1),
-                matched("Time", decimals=1),
+                matched("Energy change", decimals=1),
+                matched("Time change", decimals=1),
                 matched("Reference", mappings=mapping({"1": ("reference", "blue")})),
                 matched("In force", mappings=mapping({"1": ("in force", GREEN)})),
             ],
