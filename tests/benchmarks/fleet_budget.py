@@ -12,12 +12,16 @@ import csv
 import math
 import os
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fakes.traced_runs import rising
 from joulestat.domain.plan import FittedPoint
 from joulestat.optimizer.fleet.budget import divide_budget
 from joulestat.optimizer.fleet.division import RunCurve
@@ -97,17 +101,6 @@ def without_scatter(sweep: dict[int, tuple[float, float]]) -> tuple[FittedPoint,
         FittedPoint(watts, math.exp(power - speed), math.exp(-speed), 0.0, 0.0)
         for watts, speed, power in zip(limits, speeds, powers, strict=True)
     )
-
-
-def rising(values: Sequence[float]) -> list[float]:
-    """Return the closest sequence that never falls (pool adjacent violators)."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        pools.append((value, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (low, n_low), (high, n_high) = pools.pop(), pools.pop()
-            pools.append(((low * n_low + high * n_high) / (n_low + n_high), n_low + n_high))
-    return [mean for mean, count in pools for _ in range(count)]
 
 
 def mixes(n_mixes: int, seed: int, *, sensitive_only: bool = False) -> Iterator[list[Job]]:

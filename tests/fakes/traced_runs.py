@@ -145,15 +145,15 @@ def _is_insensitive(sweep: Sweep) -> bool:
 def _without_scatter(sweep: Sweep) -> Sweep:
     """Make time fall and power rise with the limit: each was measured once, and scatters."""
     limits = sorted(sweep)
-    log_times = _rising([-math.log(sweep[watts][1]) for watts in limits])
-    log_powers = _rising([math.log(sweep[watts][0] / sweep[watts][1]) for watts in limits])
+    log_times = rising([-math.log(sweep[watts][1]) for watts in limits])
+    log_powers = rising([math.log(sweep[watts][0] / sweep[watts][1]) for watts in limits])
     return {
         watts: (math.exp(log_power - log_time), math.exp(-log_time))
         for watts, log_time, log_power in zip(limits, log_times, log_powers, strict=True)
     }
 
 
-def _rising(values: Sequence[float]) -> list[float]:
+def rising(values: Sequence[float]) -> list[float]:
     """Return the closest sequence that never falls (pool adjacent violators)."""
     pools: list[tuple[float, int]] = []
     for value in values:

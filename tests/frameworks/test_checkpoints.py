@@ -69,6 +69,8 @@ def test_a_checkpoint_of_pytorch_needs_no_trust_and_counts_once(
 def test_a_run_is_what_pytorchs_distributed_checkpoints_call_stateful(
     exporter: PricedExporter,
 ) -> None:
-    stateful = pytest.importorskip("torch.distributed.checkpoint.stateful")
+    stateful = pytest.importorskip(
+        "torch.distributed.checkpoint.stateful", reason="this PyTorch is built without DCP"
+    )
     with joulestat.init(run="r", gpus=[0]) as run:
         assert isinstance(run, stateful.Stateful)

@@ -33,7 +33,7 @@ BATCH = 4
 @pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
 def package(request: pytest.FixtureRequest) -> Any:
     """Lightning under each of its names."""
-    return pytest.importorskip(request.param)
+    return pytest.importorskip(request.param, reason="needs the extra test-frameworks")
 
 
 @pytest.fixture

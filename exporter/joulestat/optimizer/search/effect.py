@@ -82,7 +82,8 @@ def change_of(levels: Levels, reference: Reference) -> Change | None:
         reference: The run before any lease.
     """
     base = levels.index(reference.power_limit_watts)
-    if base is None or base == 0:
+    draw_watts = mean_draw_watts(levels, reference)
+    if base is None or base == 0 or draw_watts is None:
         return None
     seconds, watts = levels.log_seconds, levels.log_watts
     seconds_error = _difference_error(levels.cov_seconds, base)
@@ -93,7 +94,7 @@ def change_of(levels: Levels, reference: Reference) -> Change | None:
         log_joules=float(seconds[0] - seconds[base] + watts[0] - watts[base]),
         joules_error=math.hypot(seconds_error, _difference_error(levels.cov_watts, base)),
         steps=float(levels.steps[0]),
-        draw_watts=mean_draw_watts(levels, reference) or 0.0,
+        draw_watts=draw_watts,
     )
 
 
