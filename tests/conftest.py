@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from fakes.nvml.standin import StandIn, build_library
+from promises.results import Gatherer, mark_items
 
 CHECKOUT = Path(__file__).parent.parent
 UNPACKED = CHECKOUT / ".cache" / "prometheus" / "usr" / "bin"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take a file for what the tests of promises measure; `make promises` makes a page of it."""
+    parser.addoption("--promises", type=Path, metavar="FILE", help="write results of promises")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,10 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if UNPACKED.is_dir():
         os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{UNPACKED}"
+    path = config.getoption("promises")
+    # A worker of pytest-xdist sends its reports to the process that has this list.
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Gatherer(path.absolute()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the cure as the reason, what needs a Prometheus where there is none."""
+    """Name promises in reports; skip, with its cure, what needs a Prometheus that is not there."""
+    mark_items(items)
     missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
     if not missing:
         return
