@@ -73,9 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     results = read([Path(each) for each in arguments])
     PAGE.write_text(page(results))
     measured = {each.promise for each in results if each.outcome == "passed"}
-    missing = [
-        each.slug for _, chapter in CHAPTERS for each in chapter if each.slug not in measured
-    ]
+    promises = chain.from_iterable(chapter for _, chapter in CHAPTERS)
+    missing = [each.slug for each in promises if each.slug not in measured]
     broken = [each.test for each in results if each.outcome == "failed"]
     for text, what in (("not measured", missing), ("broken", broken)):
         if what:
