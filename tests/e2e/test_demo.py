@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from joulestat.devices.world import SimulatedWorld
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 pytestmark = pytest.mark.prometheus
 

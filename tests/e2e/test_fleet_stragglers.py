@@ -20,7 +20,7 @@ from joulestat.devices.models import V100
 from joulestat.devices.world import SimulatedWorld
 from joulestat.devices.world_lockstep import speed
 from joulestat.domain.plan import FittedPoint
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from joulestat.optimizer.fleet.gpu_evidence import read_gpu_evidence
 from joulestat.optimizer.fleet.gpu_facts import GpuEvidence, GpuLimits
 from joulestat.optimizer.fleet.stragglers import per_gpu_limits

@@ -20,7 +20,7 @@ from joulestat.client.admin import AdminClient
 from joulestat.demo.trainer import RUN, WORKLOAD
 from joulestat.devices.models import V100
 from joulestat.devices.world import SimulatedWorld
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from servers.exporter import Exporter
 from servers.prometheus import PrometheusServer
 

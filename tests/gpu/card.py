@@ -12,7 +12,7 @@ import pynvml
 from joulestat.devices.nvml_backend import NvmlBackend
 from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device, Reading
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 WATCH_SECONDS = 10.0
 READ_INTERVAL_SECONDS = 0.02

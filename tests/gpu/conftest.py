@@ -7,7 +7,7 @@ import pytest
 from gpu.card import Watched, watch
 from joulestat.devices.nvml_backend import NvmlBackend, open_nvml
 from joulestat.domain.errors import BackendUnavailable
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 
 @pytest.fixture(scope="session")

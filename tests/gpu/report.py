@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gpu.card import Watched, watch
 from joulestat.devices.nvml_backend import open_nvml
 from joulestat.domain.errors import BackendUnavailable
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 
 def rows(seen: Watched) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.patience import eventually
 from joulestat.demo.trainer import WORKLOAD
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from servers.exporter import Exporter
 
 REPORTS_ITSELF = """

@@ -8,7 +8,7 @@ from joulestat.demo.trainer import WORKLOAD
 from joulestat.devices.models import V100
 from joulestat.devices.world import SimulatedWorld
 from joulestat.domain.units import uj_to_joules
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from servers.exporter import Exporter
 
 NOISE_RATIO = 0.02

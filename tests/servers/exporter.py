@@ -15,7 +15,7 @@ from typing import Any, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from joulestat.devices.world import SimulatedWorld
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from joulestat.server.auth import new_token
 
 START_SECONDS = 20.0

@@ -7,7 +7,7 @@ import pytest
 from fakes.amd import host, kernel
 from joulestat.devices.amd import open_amd
 from joulestat.devices.amd_processes import processes_on
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 FIRST, SECOND = "0000:03:00.0", "0000:c3:00.0"
 

@@ -17,7 +17,7 @@ from joulestat.config import SamplingConfig
 from joulestat.devices.amd import open_amd
 from joulestat.domain.run import Phase, Push
 from joulestat.domain.units import NS_PER_SECOND
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from joulestat.runs.budgets import Budgets
 from joulestat.runs.ledger import LedgerPolicy
 from joulestat.runs.memory import restored_ledger
@@ -77,7 +77,7 @@ def test_a_device_that_nobody_adopted_yet_holds_up_no_other(
 ) -> None:
     (old,) = up(node)
     kernel.build(node.root, CARDS)  # the new one comes first
-    with caplog.at_level(logging.ERROR, "joulestat.loops"):
+    with caplog.at_level(logging.ERROR, "joulestat.loops.heartbeat"):
         assert node.backend.refresh()
         assert [old] == up(node)
     assert [] == caplog.messages

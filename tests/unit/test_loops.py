@@ -9,7 +9,9 @@ import pytest
 
 from joulestat.config import ListenAddress
 from joulestat.domain.errors import ConfigError
-from joulestat.loops import Heartbeat, SystemClock, bind
+from joulestat.loops.heartbeat import Heartbeat
+from joulestat.loops.listening import bind
+from joulestat.loops.system_clock import SystemClock
 
 UNIX_MODE = 0o660
 

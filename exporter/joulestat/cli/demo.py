@@ -11,7 +11,7 @@ from joulestat.demo.play import Play
 from joulestat.demo.show import Show
 from joulestat.devices.models import MODELS
 from joulestat.domain.errors import JoulestatError
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 DEFAULTS = DemoOptions()
 FAILURE = 1

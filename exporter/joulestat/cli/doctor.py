@@ -21,7 +21,8 @@ from joulestat.cli.secret_file import secret_in
 from joulestat.cli.serve import read_config
 from joulestat.config import Config
 from joulestat.domain.errors import HistoryError
-from joulestat.loops import SystemClock, spawn
+from joulestat.loops.driver_threads import spawn
+from joulestat.loops.system_clock import SystemClock
 from joulestat.optimizer.history.promql import PrometheusClient
 
 PROMETHEUS_URL = "http://127.0.0.1:9090"

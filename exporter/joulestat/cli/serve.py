@@ -12,7 +12,7 @@ import click
 from joulestat.cli.logs import configure_logging
 from joulestat.config import OPTIONS, Config, load_config
 from joulestat.domain.errors import ConfigError, JoulestatError
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 from joulestat.service import Service
 
 USAGE_ERROR = 2

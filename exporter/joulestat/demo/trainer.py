@@ -16,7 +16,7 @@ from joulestat.devices.world import SimulatedWorld
 from joulestat.devices.world_lockstep import Lockstep
 from joulestat.domain.clock import Clock
 from joulestat.domain.units import NS_PER_SECOND, ns_to_seconds, seconds_to_ns
-from joulestat.loops import SystemClock
+from joulestat.loops.system_clock import SystemClock
 
 RUN = "demo"
 """Name of the run."""

@@ -16,7 +16,10 @@ from joulestat.domain.limit import RevertOutcome
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
-from joulestat.loops import Heartbeat, HttpLoop, attempt, bind, spawn
+from joulestat.loops.driver_threads import attempt, spawn
+from joulestat.loops.heartbeat import Heartbeat
+from joulestat.loops.http import HttpLoop, Listener
+from joulestat.loops.listening import bind
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
@@ -146,7 +149,7 @@ class Service:
             delay_seconds=interval + 1.0,
         )
         self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
-        self._http = HttpLoop(self._bind_apps(), protocol=BoundedConnection)
+        self._http = HttpLoop(self._bind_listeners())
 
     def _build_history(self, instance: str) -> HistoryKeeper | None:
         retention_seconds = self._config.history.retention_seconds
@@ -209,7 +212,7 @@ class Service:
             same_boot=memory.same_boot,
         )
 
-    def _bind_apps(self) -> list[tuple[Any, list[Any]]]:
+    def _bind_listeners(self) -> list[Listener]:
         config = self._config
         constants = Constants(
             version=__version__,
@@ -232,7 +235,7 @@ class Service:
         )
         sockets = [bind(each, unix_mode=UNIX_PUSH_MODE) for each in config.web.listen_addresses]
         self._addresses = [_bound(each) for each in sockets]
-        apps: list[tuple[Any, list[Any]]] = [(public, sockets)]
+        listeners = [Listener(public, sockets, BoundedConnection)]
         listen, token_file = config.admin.listen_address, config.admin.token_file
         if listen is not None and token_file is not None:
             admin = admin_app(
@@ -248,11 +251,11 @@ class Service:
             )
             admin_socket = bind(listen, unix_mode=UNIX_ADMIN_MODE)
             self._addresses.append(f"{_bound(admin_socket)} (admin)")
-            apps.append((admin, [admin_socket]))
-        for _, each in apps:
-            for listening in each:
+            listeners.append(Listener(admin, [admin_socket], BoundedConnection))
+        for each in listeners:
+            for listening in each.sockets:
                 self._closing.callback(listening.close)
-        return apps
+        return listeners
 
 
 def _bound(listening: Any) -> str:

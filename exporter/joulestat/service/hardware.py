@@ -10,7 +10,8 @@ from joulestat.devices.backend import Backend
 from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device
 from joulestat.domain.run import Push
-from joulestat.loops import Heartbeat, device_reader
+from joulestat.loops.driver_threads import device_reader
+from joulestat.loops.heartbeat import Heartbeat
 from joulestat.power.governor import Governor
 from joulestat.sampler import Instrument, Sampler
 from joulestat.service import peers
