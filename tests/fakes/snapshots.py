@@ -101,7 +101,8 @@ def leased(state: DeviceState, target_watts: float = 250.0) -> DeviceState:
         expires_seconds=WALL_SECONDS + 900,
     )
     changes = {**NO_CHANGES, LimitChange.APPLIED: 3, LimitChange.UNCHANGED: 41}
-    return replace(state, control=PowerControl(True, lease, drift=False, changes=changes))
+    control = PowerControl(True, lease, drift=False, changes=changes, baseline_watts=300.0)
+    return replace(state, control=control)
 
 
 def run_state(name: str = "llama-ft-42", indices: tuple[int, ...] = (0, 1, 2, 3)) -> RunState:

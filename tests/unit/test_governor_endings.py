@@ -225,3 +225,48 @@ def test_a_card_that_fails_keeps_no_other_card_from_its_baseline(host: Host) -> 
     host.card.fault = "surprise"
     host.pass_time(60.0)
     assert BASELINE_WATTS == host.cards["GPU-b"].limit_watts
+
+
+# What is shown of the limit from before
+
+
+def shown_baseline_watts(host: Host) -> float | None:
+    return host.governor.controls()[GPU].baseline_watts
+
+
+def test_the_limit_from_before_is_shown_for_as_long_as_it_is_still_to_be_put_back(
+    host: Host,
+) -> None:
+    before = shown_baseline_watts(host)
+    host.grant(250.0)
+    held = shown_baseline_watts(host)
+    host.card.fault = "refuse"
+    host.governor.release(GPU, principal="alice")
+    owed = (host.governor.controls()[GPU].lease, shown_baseline_watts(host))
+    host.card.fault = None
+    host.pass_time(MAX_RETRY_SECONDS)
+
+    assert (None, BASELINE_WATTS) == (before, held)
+    assert (None, BASELINE_WATTS) == owed
+    assert shown_baseline_watts(host) is None
+
+
+def test_a_limit_that_is_somebody_elses_now_leaves_nothing_to_put_back(host: Host) -> None:
+    host.grant(250.0)
+    host.card.limit_watts = 280.0
+    host.governor.release(GPU, principal="alice")
+
+    assert shown_baseline_watts(host) is None
+
+
+def test_after_a_crash_it_is_shown_until_the_card_takes_it(host: Host) -> None:
+    host.grant(250.0)
+    host.card.fault = "refuse"
+    host.kill()
+    host.start()
+    owed = shown_baseline_watts(host)
+    host.card.fault = None
+    host.pass_time(MAX_RETRY_SECONDS)
+
+    assert BASELINE_WATTS == owed
+    assert shown_baseline_watts(host) is None

@@ -114,9 +114,12 @@ class PowerControl:
         lease: The lease in force, or None.
         drift: Whether somebody else changed the limit while it was leased, or at its end.
         changes: Attempts to change the limit, by result; every result is present.
+        baseline_watts: The limit that is still to be put back, W: while a lease holds another
+            one, and after its end until the hardware has taken it. None where nothing is.
     """
 
     writable: bool
     lease: Lease | None
     drift: bool
     changes: Mapping[LimitChange, int]
+    baseline_watts: float | None = None

@@ -99,6 +99,11 @@ _ROWS = (
         "Power limit that a lease holds; absent without a lease.",
     ),
     _gauge(
+        "gpu_power_limit_baseline_watts",
+        DEVICE,
+        "Power limit from before the lease, which is still to be put back; absent when it is.",
+    ),
+    _gauge(
         "gpu_power_limit_writable", DEVICE, "Whether the exporter may set the GPU's power limit."
     ),
     _gauge(

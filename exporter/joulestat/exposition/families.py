@@ -164,6 +164,7 @@ ROWS: dict[str, Callable[[Scene], Rows]] = {
     "gpu_power_limit_min_watts": _limit(lambda limits: limits.min_watts),
     "gpu_power_limit_max_watts": _limit(lambda limits: limits.max_watts),
     "gpu_power_limit_target_watts": _lease(lambda lease: lease.target_watts),
+    "gpu_power_limit_baseline_watts": _device(lambda state: state.control.baseline_watts),
     "gpu_power_limit_writable": _device(lambda state: state.control.writable),
     "gpu_power_limit_lease_expiry_timestamp_seconds": _lease(lambda lease: lease.expires_seconds),
     "gpu_power_limit_changes_total": _device_by(lambda s: s.control.changes.items()),

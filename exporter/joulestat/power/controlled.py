@@ -164,7 +164,15 @@ class ControlledDevice:
             lease=self._lease,
             drift=self.drift,
             changes=MappingProxyType(dict(self._changes)),
+            baseline_watts=self._baseline_watts(),
         )
+
+    def _baseline_watts(self) -> float | None:
+        """Return what is still to be put back; None without a lease, and once it is back."""
+        record, ending = self.record, self.ending
+        if record is None or (ending is not None and ending.done is not None):
+            return None
+        return record.lease.baseline_watts
 
     @property
     def known_range_watts(self) -> tuple[float, float] | None:
