@@ -14,6 +14,7 @@ JoulestatError
 │   ├── UnknownDevice         no such GPU
 │   ├── InvalidLease          field, value, what is allowed
 │   ├── LeaseHeld             another holder has it
+│   ├── LeaseLost             the lease or revision it was meant for is over
 │   ├── TooManyWrites         the hardware was written too recently
 │   ├── LimitWriteFailed      the driver refused, or read back something else
 │   └── ControlReadOnly       leases cannot be recorded, so none is granted
@@ -122,6 +123,10 @@ class LeaseHeld(LeaseError):
         super().__init__(message)
         self.holder = holder
         self.expires_in_seconds = expires_in_seconds
+
+
+class LeaseLost(LeaseError):
+    """The request was meant for a lease, or a revision, that is over; no driver was called."""
 
 
 class TooManyWrites(LeaseError):

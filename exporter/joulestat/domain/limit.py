@@ -25,6 +25,7 @@ class LeaseRequest:
         holder: Who will hold it; the same holder renews and changes.
         reason: Why, for the audit log.
         takeover: Take it from another holder.
+        fencing_token: Only where this lease is still in force; None leaves it open.
     """
 
     power_limit_watts: float
@@ -32,6 +33,7 @@ class LeaseRequest:
     holder: str
     reason: str
     takeover: bool = False
+    fencing_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Lease:
         baseline_watts: The limit found before the first lease: what comes back at the end.
         expires_boottime_ns: CLOCK_BOOTTIME of the end.
         expires_seconds: Unix time of the end, for people and for Prometheus.
+        fencing_token: Number of the acquisition, per device: it rises with each new lease and
+            takeover, and is kept by renewals and changes. 0: granted before there were any.
     """
 
     device_uuid: str
@@ -57,6 +61,7 @@ class Lease:
     baseline_watts: float
     expires_boottime_ns: int
     expires_seconds: float
+    fencing_token: int = 0
 
 
 class GrantOutcome(StrEnum):
@@ -72,6 +77,7 @@ class Grant:
     """The answer to a lease request.
 
     ``applied_watts`` and ``enforced_watts`` were read back from the driver; None in a dry run.
+    ``revision`` is the device's since this grant; in a dry run the one that stands.
     """
 
     outcome: GrantOutcome
@@ -79,6 +85,7 @@ class Grant:
     applied_watts: float | None
     enforced_watts: float | None
     dry_run: bool = False
+    revision: int = 0
 
 
 class RevertOutcome(StrEnum):
@@ -114,6 +121,8 @@ class PowerControl:
         lease: The lease in force, or None.
         drift: Whether somebody else changed the limit while it was leased, or at its end.
         changes: Attempts to change the limit, by result; every result is present.
+        revision: Rises with every grant, renewal, change and end of a lease, also across
+            restarts; 0 before the first lease.
         baseline_watts: The limit that is still to be put back, W: while a lease holds another
             one, and after its end until the hardware has taken it. None where nothing is.
     """
@@ -122,4 +131,5 @@ class PowerControl:
     lease: Lease | None
     drift: bool
     changes: Mapping[LimitChange, int]
+    revision: int = 0
     baseline_watts: float | None = None

@@ -30,6 +30,7 @@ STATUS: Mapping[type[errors.JoulestatError], HTTPStatus] = MappingProxyType(
         errors.UnknownDevice: HTTPStatus.NOT_FOUND,
         errors.InvalidLease: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.LeaseHeld: HTTPStatus.CONFLICT,
+        errors.LeaseLost: HTTPStatus.PRECONDITION_FAILED,
         errors.TooManyWrites: HTTPStatus.TOO_MANY_REQUESTS,
         errors.LimitWriteFailed: HTTPStatus.BAD_GATEWAY,
         errors.ControlReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
