@@ -125,6 +125,9 @@ class PowerControl:
             restarts; 0 before the first lease.
         baseline_watts: The limit that is still to be put back, W: while a lease holds another
             one, and after its end until the hardware has taken it. None where nothing is.
+        floor_watts: The lowest limit that the host's policy lets a lease hold, None for as low
+            as the driver accepts.
+        ceiling_watts: The highest one, None for as high as the driver accepts.
     """
 
     writable: bool
@@ -133,3 +136,5 @@ class PowerControl:
     changes: Mapping[LimitChange, int]
     revision: int = 0
     baseline_watts: float | None = None
+    floor_watts: float | None = None
+    ceiling_watts: float | None = None

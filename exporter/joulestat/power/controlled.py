@@ -14,10 +14,12 @@ from joulestat.domain.errors import (
     LimitPermissionDenied,
     LimitRefused,
     LimitWriteFailed,
+    UnknownDevice,
 )
 from joulestat.domain.limit import Lease, LimitChange, PowerControl, Revert
 from joulestat.domain.units import same_limit, seconds_to_ns
-from joulestat.power.leases import LeasePolicy, LeaseRecord, LeaseState
+from joulestat.power.leases import LeaseRecord, LeaseState, plain_text
+from joulestat.power.policy import LeasePolicy
 from joulestat.power.write_rate import WriteRate
 
 _LOG = logging.getLogger(__name__)
@@ -75,6 +77,8 @@ class ControlledDevice:
 
     Attributes:
         uuid: Which device.
+        model: As its driver names it, empty where that is not known.
+        last_watts: Its limit as read last, None before the first time.
         lock: Held around every call of the driver, because it bears one at a time only.
         record: What the journal says of the lease, None without one.
         ending: Set when the lease is over; also by threads that wait for the lock in vain.
@@ -85,9 +89,15 @@ class ControlledDevice:
     """
 
     def __init__(
-        self, uuid: str, limiter: Limiter, policy: LeasePolicy, on_write: OnWrite | None
+        self,
+        uuid: str,
+        limiter: Limiter,
+        policy: LeasePolicy,
+        on_write: OnWrite | None,
+        model: str = "",
     ) -> None:
         self.uuid = uuid
+        self.model = model
         self.lock = threading.Lock()
         self.record: LeaseRecord | None = None
         self.ending: Ending | None = None
@@ -96,6 +106,8 @@ class ControlledDevice:
             interval_seconds=policy.write_interval_seconds, burst=policy.write_burst
         )
         self.look_at_ns = 0
+        self.last_watts: float | None = None
+        self._bounds = policy.bounds_of(model)
         self._limiter = limiter
         self._on_write = on_write
         self._timeout_seconds = policy.driver_timeout_seconds
@@ -165,6 +177,8 @@ class ControlledDevice:
             drift=self.drift,
             changes=MappingProxyType(dict(self._changes)),
             baseline_watts=self._baseline_watts(),
+            floor_watts=self._bounds.floor_watts,
+            ceiling_watts=self._bounds.ceiling_watts,
         )
 
     def _baseline_watts(self) -> float | None:
@@ -202,6 +216,7 @@ class ControlledDevice:
                 call="read_watts",
                 error="NOT_A_NUMBER",
             )
+        self.last_watts = found_watts
         return found_watts
 
     def enforced_watts(self) -> float | None:
@@ -241,6 +256,17 @@ class ControlledDevice:
             self._on_write(self.uuid)
         except Exception:  # noqa: BLE001 - a listener must not keep a baseline from coming back
             _LOG.exception("event=limit_write_listener_failed gpu_uuid=%s", self.uuid)
+
+
+def not_controlled(device_uuid: str) -> UnknownDevice:
+    """Return the error about a device whose limit nobody here can set."""
+    shown = plain_text(device_uuid)[:128]
+    return UnknownDevice(
+        f"no GPU with a power limit that can be set has the UUID {shown!r}; GET /v1/gpus lists "
+        "them",
+        field="gpu_uuid",
+        value=shown,
+    )
 
 
 def _blame(error: DeviceError) -> LimitChange:

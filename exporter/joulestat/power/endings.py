@@ -62,7 +62,7 @@ class Endings:
     ) -> Mapping[str, Revert]:
         """End the leases of several devices; a driver that hangs keeps none of the others."""
         jobs = {device.uuid: partial(self.end, device, cause, principal) for device in devices}
-        return side_by_side(jobs, self._spawn, self._timeout_seconds)
+        return side_by_side(jobs, self._spawn, self._timeout_seconds, failed=FAILED)
 
     def tend(self, devices: Iterable[ControlledDevice]) -> None:
         """End what is due, retry what failed, look after what is held; wait for no lock."""

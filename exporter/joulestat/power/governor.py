@@ -14,7 +14,6 @@ from joulestat.domain.errors import (
     LeaseError,
     LeaseHeld,
     LimitWriteFailed,
-    UnknownDevice,
 )
 from joulestat.domain.limit import (
     Grant,
@@ -26,12 +25,14 @@ from joulestat.domain.limit import (
 )
 from joulestat.power.audit import Audit
 from joulestat.power.bookkeeping import Bookkeeping
-from joulestat.power.controlled import ControlledDevice, OnWrite
+from joulestat.power.controlled import ControlledDevice, OnWrite, not_controlled
 from joulestat.power.endings import Endings
 from joulestat.power.grants import Granter
 from joulestat.power.journal import Journal
-from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
+from joulestat.power.leases import OURSELVES, EndCause
+from joulestat.power.node_ceiling import NodeCeiling
 from joulestat.power.planning import ask, plan
+from joulestat.power.policy import LeasePolicy
 from joulestat.power.recovery import take_up
 from joulestat.power.reverts import Reverter
 from joulestat.power.side_by_side import Spawn, one_after_the_other
@@ -76,7 +77,8 @@ class Governor:
         self._clock = clock
         self._policy = policy
         # Replaced, not changed: other threads may be walking through it.
-        self._devices = self._made(limiters)
+        self._devices = self._made(limiters, {})
+        self._ceiling = NodeCeiling(policy, spawn)
         self._books = Bookkeeping(journal, audit, clock)
         reverter = Reverter(self._books, clock)
         self._granter = Granter(self._books, reverter, clock)
@@ -153,6 +155,14 @@ class Governor:
                 if repeated is not None:
                     return repeated
                 planned = plan(device, asked, self._policy, self._clock)
+                if planned.writes:
+                    locks.callback(self._ceiling.done, device)
+                    self._ceiling.claim(
+                        device,
+                        self._devices.values(),
+                        found_watts=planned.found_watts,
+                        wanted_watts=planned.lease.target_watts,
+                    )
                 if self._closing:
                     raise ControlReadOnly("the service is stopping and grants no more leases")
                 if dry_run:
@@ -185,7 +195,9 @@ class Governor:
             self._books.note_refusal("release", error, gpu_uuid=device_uuid, principal=principal)
             raise
 
-    def revert_all(self, *, principal: str, cause: str) -> Mapping[str, Revert]:
+    def revert_all(
+        self, *, principal: str, cause: str = EndCause.REVERT_ALL
+    ) -> Mapping[str, Revert]:
         """End every lease, whoever holds it.
 
         Returns:
@@ -213,10 +225,12 @@ class Governor:
         left = take_up(self._devices, self._journal, self._books, self._clock)
         return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
-    def adopt(self, limiters: Mapping[str, Limiter]) -> Mapping[str, Revert]:
-        """Take control of devices that are new, and ``recover`` what was left on them."""
+    def adopt(
+        self, limiters: Mapping[str, Limiter], models: Mapping[str, str] = MappingProxyType({})
+    ) -> Mapping[str, Revert]:
+        """Take control of new devices, of these models, and ``recover`` what was left on them."""
         added = self._made(
-            {uuid: each for uuid, each in limiters.items() if uuid not in self._devices}
+            {uuid: each for uuid, each in limiters.items() if uuid not in self._devices}, models
         )
         # Before anybody can ask for them: a lease granted now would take the limit of one that
         # was left for the baseline.
@@ -225,9 +239,13 @@ class Governor:
         self._publish()
         return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
-    def _made(self, limiters: Mapping[str, Limiter]) -> Mapping[str, ControlledDevice]:
+    def _made(
+        self, limiters: Mapping[str, Limiter], models: Mapping[str, str]
+    ) -> Mapping[str, ControlledDevice]:
         return {
-            uuid: ControlledDevice(uuid, limiter, self._policy, self._on_write)
+            uuid: ControlledDevice(
+                uuid, limiter, self._policy, self._on_write, models.get(uuid, "")
+            )
             for uuid, limiter in limiters.items()
         }
 
@@ -243,12 +261,7 @@ class Governor:
     def _known(self, device_uuid: str) -> ControlledDevice:
         device = self._devices.get(device_uuid)
         if device is None:
-            raise UnknownDevice(
-                f"no GPU with a power limit that can be set has the UUID "
-                f"{plain_text(device_uuid)[:128]!r}; GET /v1/gpus lists them",
-                field="gpu_uuid",
-                value=plain_text(device_uuid)[:128],
-            )
+            raise not_controlled(device_uuid)
         return device
 
     @contextmanager

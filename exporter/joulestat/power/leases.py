@@ -7,6 +7,8 @@ from enum import StrEnum
 from joulestat.domain.errors import InvalidLease
 from joulestat.domain.limit import Lease, LeaseRequest
 from joulestat.domain.units import same_limit
+from joulestat.power.policy import LeasePolicy as LeasePolicy
+from joulestat.power.policy import check_limit
 
 MAX_HOLDER_CHARACTERS = 128
 MAX_REASON_CHARACTERS = 256
@@ -16,26 +18,6 @@ OURSELVES = "joulestat"
 
 EXACT_WATTS = 0.0005
 """Two readings closer than half a milliwatt, the drivers' grid, are the same number."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeasePolicy:
-    """What the host's configuration allows; no request can widen it.
-
-    Attributes:
-        max_ttl_seconds: The longest lease.
-        min_ttl_seconds: The shortest: below it, renewing would be all a client does.
-        write_interval_seconds: One write to a device is earned back in this time.
-        write_burst: Writes to a device that may follow each other at once.
-        driver_timeout_seconds: How long a request waits for an earlier call to the same
-            device's driver to return.
-    """
-
-    max_ttl_seconds: float = 21_600.0
-    min_ttl_seconds: float = 5.0
-    write_interval_seconds: float = 10.0
-    write_burst: int = 3
-    driver_timeout_seconds: float = 5.0
 
 
 class LeaseState(StrEnum):
@@ -137,25 +119,20 @@ def plain_text(text: str) -> str:
 
 
 def checked(
-    request: LeaseRequest, policy: LeasePolicy, range_watts: tuple[float, float]
+    request: LeaseRequest, policy: LeasePolicy, range_watts: tuple[float, float], model: str = ""
 ) -> LeaseRequest:
     """Return the request with clean texts; out of range is refused, never clamped.
 
-    A silent clamp would hide a client that counts in milliwatts.
+    Args:
+        request: As it came.
+        policy: What the host allows.
+        range_watts: The lowest and highest limit that the driver accepts.
+        model: The device's; empty where it is not known.
 
     Raises:
         InvalidLease: The first value that is not allowed, and what would be.
     """
-    low_watts, high_watts = range_watts
-    # Written so that NaN fails too.
-    if not low_watts <= request.power_limit_watts <= high_watts:
-        raise InvalidLease(
-            f"power_limit_watts is {request.power_limit_watts:g}, but this GPU's driver accepts "
-            f"{low_watts:g} to {high_watts:g} W; nothing was changed",
-            field="power_limit_watts",
-            value=request.power_limit_watts,
-            allowed=f"{low_watts:g}..{high_watts:g}",
-        )
+    check_limit(request.power_limit_watts, policy, model, range_watts)
     if not policy.min_ttl_seconds <= request.ttl_seconds <= policy.max_ttl_seconds:
         raise InvalidLease(
             f"ttl_seconds is {request.ttl_seconds:g}; a lease here lasts "

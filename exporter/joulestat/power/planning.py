@@ -28,6 +28,7 @@ from joulestat.power.leases import (
     plain_text,
     standing,
 )
+from joulestat.power.policy import check_step
 
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 
@@ -108,7 +109,7 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
     ending, live = device.ending, device.live_record(now_ns)
     try:
         range_watts = device.range_watts()
-        request = checked(asked.request, policy, range_watts)
+        request = checked(asked.request, policy, range_watts, device.model)
         own = live is not None and _owns(live.lease, request, asked.principal)
         if live is not None and not own and not request.takeover:
             raise _held(live.lease, now_ns)
@@ -123,6 +124,7 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
         target_watts = live.lease.target_watts
     writes = not renews and not same_limit(found_watts, target_watts)
     if writes:
+        check_step(found_watts, target_watts, policy, range_watts)
         _check_rate(device, now_ns)
     baseline_watts, before = _inherited(device.record, ending, found_watts, renews=renews)
     _check_way_back(device.uuid, baseline_watts, range_watts)

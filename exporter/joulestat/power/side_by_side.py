@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from joulestat.domain.limit import Revert, RevertOutcome
 
-Job = Callable[[], Revert]
+_Answer = TypeVar("_Answer")
 
 Spawn = Callable[[Callable[[], None]], object]
 """Runs a job on a thread of its own, and does not wait for it."""
@@ -20,18 +21,22 @@ def one_after_the_other(job: Callable[[], None]) -> None:
 
 
 def side_by_side(
-    jobs: Mapping[str, Job], spawn: Spawn, timeout_seconds: float
-) -> dict[str, Revert]:
+    jobs: Mapping[str, Callable[[], _Answer]],
+    spawn: Spawn,
+    timeout_seconds: float,
+    *,
+    failed: _Answer,
+) -> dict[str, _Answer]:
     """Run jobs by device, and return their answers by device.
 
-    A job that has not come back in time, or not in order, counts as failed; it may still come
-    back later.
+    A job that has not come back in time, or not in order, is answered for with ``failed``; it
+    may still come back later.
     """
-    answers: dict[str, Revert] = {}
+    answers: dict[str, _Answer] = {}
     arrived = threading.Condition()
 
-    def run(uuid: str, job: Job) -> None:
-        answer = FAILED
+    def run(uuid: str, job: Callable[[], _Answer]) -> None:
+        answer = failed
         try:
             answer = job()
         finally:
@@ -43,4 +48,4 @@ def side_by_side(
         spawn(partial(run, uuid, job))
     with arrived:
         arrived.wait_for(lambda: len(answers) == len(jobs), timeout_seconds)
-        return {uuid: answers.get(uuid, FAILED) for uuid in jobs}
+        return {uuid: answers.get(uuid, failed) for uuid in jobs}
