@@ -34,14 +34,33 @@ commands read (`JOULESTAT_URL`, `JOULESTAT_RUN`, `JOULESTAT_DISABLED`, `JOULESTA
 BUDGETS = """
 ## Budgets
 
-Energy budgets are a list and stand only in the file, under `budgets`. Each one needs all of these:
+Energy budgets are a list and stand only in the file, under `budgets`. Each one needs a name, a team, one of the three
+amounts, a start and an end:
 
 | key | allowed | meaning |
 |---|---|---|
-| `name` | 1 to 64 letters, digits, spaces or . _ - / | Its identity: no two budgets share it, and renaming one starts it anew. |
+| `name` | 1 to 64 letters, digits, spaces or . _ - / | Its identity: no two budgets in the list share it. |
 | `team` | the same | Whose runs it counts: those that push this `team`. |
-| `kilowatt-hours` or `joules` | a number above 0 | How much may be spent. |
+| `kilowatt-hours` | a number above 0 | How much energy the GPUs may use, or |
+| `joules` | a number above 0 | the same in joules, or |
+| `cost` | a number above 0 | what it may cost, in the currency of the tariff. |
+| `currency` | an ISO 4217 code, such as EUR | Only beside `cost`, and may be left out. It has to be that of the tariff: it is there so that a tariff in another currency is noticed. |
 | `start`, `end` | a date or time, such as 2026-11-01 or 2026-11-01T06:00:00+01:00 | When; the end is not included. UTC unless a zone is given. |
+
+**Money becomes energy once**, when the exporter reads its configuration: `cost` / (`tariff.price-per-kilowatt-hour` x
+`tariff.pue-ratio`), with a PUE of 1 where none is given. At 0.31 EUR and a PUE of 1.25, 500 EUR are 1,290 kWh at the GPUs. From then
+on it is a budget like any other, in `budget_joules`. Without a price, or with another currency, the exporter does not start. A new price
+changes how much the budget is from the next start on, also for what is used already: consumption is kept in joules and never
+priced. Exporters with different prices make different budgets of one amount, and the rules take the largest: give energy there.
+
+**Consumption belongs to name, team and start.** It goes on through restarts, and through another amount or end. With another start or
+another team the budget begins at 0, which the log says (`budget_begins_anew`); Prometheus takes that for what it is, a counter that
+starts again. So the next month may keep the name of the last one: change `start` and `end` on every exporter. Those that still have the
+old start are left out by the rules, which follow the latest. Two periods of one name at a time are refused: their series would be
+the same. A budget of another name may be listed long before it begins: it is shown, stands at 0 and raises no alert. One that is over stays
+as it ended until it is taken out of the list, and raises none either.
+
+A run has a budget of its own if it says so: `joulestat.init(energy_budget_kwh=...)`.
 
 ## An example
 

@@ -172,3 +172,33 @@ budgets:
         BudgetConfig("november", "nlp", 1.8e9, 1_793_491_200.0, 1_796_083_200.0),
         BudgetConfig("sprint", "vision", 3.6e7, 1_793_509_200.0, 1_793_595_600.0),
     ) == load(yaml).budgets
+
+
+@pytest.mark.parametrize(
+    ("tariff", "kilowatt_hours"),
+    [
+        ("{price-per-kilowatt-hour: 0.25, currency: EUR}", 2_000.0),
+        ("{price-per-kilowatt-hour: 0.25, currency: EUR, pue-ratio: 1.25}", 1_600.0),
+    ],
+    ids=["the GPUs alone", "with what the building adds"],
+)
+def test_a_budget_in_money_is_the_energy_of_the_gpus_that_it_pays_for(
+    load: Load, tariff: str, kilowatt_hours: float
+) -> None:
+    yaml = f"""
+tariff: {tariff}
+budgets:
+  - {{name: a, team: t, cost: 500, start: 2026-11-01, end: 2026-12-01}}
+  - {{name: b, team: t, cost: 500, currency: EUR, start: 2026-11-01, end: 2026-12-01}}
+"""
+    assert [kilowatt_hours * 3.6e6] * 2 == [each.joules for each in load(yaml).budgets]
+
+
+def test_a_budget_in_money_takes_the_price_that_won_wherever_it_was_given(load: Load) -> None:
+    yaml = """
+tariff: {price-per-kilowatt-hour: 0.25, currency: EUR}
+budgets: [{name: a, team: t, cost: 500, start: 2026-11-01, end: 2026-12-01}]
+"""
+    flags = {"tariff.price-per-kilowatt-hour": "0.5"}
+
+    assert 1_000 * 3.6e6 == load(yaml, flags=flags).budgets[0].joules

@@ -155,8 +155,15 @@ BUDGET = "{name: a, team: t, joules: 1, start: 2026-11-01, end: 2026-12-01}"
         ("x", "budgets[0]", "is not a mapping"),
         (BUDGET.replace("name: a, ", ""), "budgets[0].name", "is missing"),
         (BUDGET.replace("name: a", "name: ' '"), "budgets[0].name", "1 to 64"),
-        (BUDGET.replace("joules: 1, ", ""), "budgets[0]", "one of kilowatt-hours and joules"),
-        (BUDGET.replace("joules", "joules: 1, kilowatt-hours"), "budgets[0]", "no energy or two"),
+        (BUDGET.replace("joules: 1, ", ""), "budgets[0]", "has no amount; allowed: one of"),
+        (BUDGET.replace("joules", "joules: 1, kilowatt-hours"), "budgets[0]", "has 2 amounts"),
+        (BUDGET.replace("joules", "joules: 1, cost"), "budgets[0]", "kilowatt-hours, joules and"),
+        (BUDGET.replace("joules", "cost"), "budgets[0].cost", "the tariff has no price"),
+        (
+            BUDGET.replace("joules", "currency: EUR, joules"),
+            "budgets[0].currency",
+            "stands beside joules",
+        ),
         (BUDGET.replace("joules: 1", "joules: 0"), "budgets[0].joules", "above 0"),
         (
             BUDGET.replace("joules: 1", "kilowatt-hours: 1e303"),
@@ -175,6 +182,27 @@ def test_a_budget_that_is_incomplete_or_contradicts_itself_is_refused(
     error = refusal(load, f"budgets:\n- {budget}")
 
     assert field == error.field
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
+    ("price", "amount", "field", "message"),
+    [
+        ("0", "cost: 5", "cost", "the tariff has a price of 0"),
+        ("0.3", "cost: 0", "cost", "no amount of energy"),
+        ("0.3", "cost: -5", "cost", "a number, 0 or more"),
+        ("0.3", "cost: 5, currency: USD", "currency", "is USD, and the tariff's price is in EUR"),
+        ("0.3", "cost: 5, currency: euro", "currency", "ISO 4217"),
+        ("1e-300", "cost: 1e300", "cost", "no amount of energy"),
+    ],
+)
+def test_a_budget_in_money_that_the_tariff_cannot_turn_into_energy_is_refused(
+    load: Load, price: str, amount: str, field: str, message: str
+) -> None:
+    tariff = f"tariff: {{price-per-kilowatt-hour: {price}, currency: EUR}}"
+    error = refusal(load, f"{tariff}\nbudgets:\n- {BUDGET.replace('joules: 1', amount)}")
+
+    assert f"budgets[0].{field}" == error.field
     assert message in str(error)
 
 

@@ -35,4 +35,4 @@ def test_the_example_of_a_configuration_can_be_loaded(tmp_path: Path) -> None:
     assert 2 == len(config.web.listen_addresses)
     assert ListenAddress(unix_path=Path("/run/joulestat/admin.sock")) == config.admin.listen_address
     assert "EUR" == config.tariff.currency
-    assert ["november"] == [budget.name for budget in config.budgets]
+    assert ["november", "sprint"] == [budget.name for budget in config.budgets]

@@ -6,16 +6,20 @@ from typing import TypeVar
 
 import yaml
 
+from joulestat.config import options
 from joulestat.config.document import BUDGETS_KEY, Document, shown
 from joulestat.config.kinds import Kind, nearest, number, word
 from joulestat.config.model import BudgetConfig
 from joulestat.config.sources import Given, parse, unknown
+from joulestat.domain.errors import ConfigError
+from joulestat.domain.tariff import Tariff
 from joulestat.domain.units import JOULES_PER_KWH
 
 T = TypeVar("T")
 
-KEYS = ("name", "team", "kilowatt-hours", "joules", "start", "end")
-"""What a budget consists of; exactly one of the two energies."""
+AMOUNTS = ("kilowatt-hours", "joules", "cost")
+KEYS = ("name", "team", *AMOUNTS, "currency", "start", "end")
+"""What a budget consists of; exactly one of the three amounts."""
 
 _LABEL = word(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}", "1 to 64 letters, digits, spaces or . _ - /")
 
@@ -28,22 +32,30 @@ def _instant(text: str) -> float:
 
 
 _INSTANT = Kind("time", "a date or time, such as 2026-11-01 or 2026-11-01T06:00:00+01:00", _instant)
-_ENERGY = number(0)
+_AMOUNT = number(0)
 
 
-def read_budgets(document: Document) -> tuple[BudgetConfig, ...]:
+def read_budgets(document: Document, tariff: Tariff) -> tuple[BudgetConfig, ...]:
     """Return the file's budgets, in its order. A time without a zone is UTC.
+
+    Args:
+        document: The file.
+        tariff: What a budget in money is turned into energy with, here and nowhere else.
 
     Raises:
         ConfigError: A budget is incomplete, contradicts itself, or shares another one's name.
     """
     budgets: list[BudgetConfig] = []
     for index, node in enumerate(document.budgets()):
-        budget = _Entry(document, node, f"{BUDGETS_KEY}[{index}].").budget()
+        budget = _Entry(document, node, f"{BUDGETS_KEY}[{index}].", tariff).budget()
         if any(earlier.name == budget.name for earlier in budgets):
-            # The name is the identity under which consumption is kept on disk.
+            # Series and consumption on disk go by the name, so it can have one period at a time.
             raise document.error(
-                node, f"{BUDGETS_KEY}[{index}].name", f"{budget.name!r} is taken", "another name"
+                node,
+                f"{BUDGETS_KEY}[{index}].name",
+                f"{budget.name!r} is taken",
+                "another name, also for another period; or the same one once that period is over "
+                "and no longer in the list",
             )
         budgets.append(budget)
     return tuple(budgets)
@@ -52,10 +64,11 @@ def read_budgets(document: Document) -> tuple[BudgetConfig, ...]:
 class _Entry:
     """One item of the list, while it is read."""
 
-    def __init__(self, document: Document, node: yaml.Node, path: str) -> None:
+    def __init__(self, document: Document, node: yaml.Node, path: str, tariff: Tariff) -> None:
         self._document = document
         self._node = node
         self._path = path
+        self._tariff = tariff
         self._entries = document.items(node, path)
         for key, value in self._entries.items():
             if key not in KEYS:
@@ -65,9 +78,7 @@ class _Entry:
         start_seconds = self._read("start", _INSTANT)
         end_seconds = self._read("end", _INSTANT)
         if end_seconds <= start_seconds:
-            raise self._document.error(
-                self._entries["end"], f"{self._path}end", "is not after start", "a later time"
-            )
+            raise self._wrong("end", "is not after start", "a later time")
         return BudgetConfig(
             name=self._read("name", _LABEL),
             team=self._read("team", _LABEL),
@@ -77,23 +88,51 @@ class _Entry:
         )
 
     def _joules(self) -> float:
-        if ("joules" in self._entries) == ("kilowatt-hours" in self._entries):
+        given = [key for key in AMOUNTS if key in self._entries]
+        if len(given) != 1:
             raise self._document.error(
-                self._node, self._path, "has no energy or two", "one of kilowatt-hours and joules"
+                self._node,
+                self._path,
+                f"has {len(given)} amounts" if given else "has no amount",
+                "one of kilowatt-hours, joules and cost",
             )
-        if "joules" in self._entries:
-            key, joules = "joules", self._read("joules", _ENERGY)
-        else:
-            key = "kilowatt-hours"
-            joules = self._read(key, _ENERGY) * JOULES_PER_KWH
+        key = given[0]
+        if key != "cost" and "currency" in self._entries:
+            raise self._wrong("currency", f"stands beside {key}", "a currency beside cost alone")
+        amount = self._read(key, _AMOUNT)
+        match key:
+            case "cost":
+                joules = self._joules_for(amount)
+            case "kilowatt-hours":
+                joules = amount * JOULES_PER_KWH
+            case _:
+                joules = amount
         if joules == 0 or not math.isfinite(joules):
-            raise self._document.error(
-                self._entries[key],
-                f"{self._path}{key}",
-                "is no amount of energy",
-                "a number above 0",
-            )
+            raise self._wrong(key, "is no amount of energy", "a number above 0")
         return joules
+
+    def _joules_for(self, money: float) -> float:
+        tariff = self._tariff
+        joules = tariff.joules_for(money)
+        if joules is None:
+            price = "no price" if tariff.price_per_kilowatt_hour is None else "a price of 0"
+            raise self._wrong(
+                "cost",
+                f"cannot be turned into energy: the tariff has {price}",
+                "tariff.price-per-kilowatt-hour above 0, or kilowatt-hours instead of cost",
+            )
+        if "currency" in self._entries:
+            currency = self._read("currency", options.TARIFF_CURRENCY.kind)
+            if currency != tariff.currency:
+                raise self._wrong(
+                    "currency",
+                    f"is {currency}, and the tariff's price is in {tariff.currency}",
+                    f"{tariff.currency}, the currency of the tariff",
+                )
+        return joules
+
+    def _wrong(self, key: str, what: str, allowed: str) -> ConfigError:
+        return self._document.error(self._entries[key], f"{self._path}{key}", what, allowed)
 
     def _read(self, key: str, kind: Kind[T]) -> T:
         path = f"{self._path}{key}"

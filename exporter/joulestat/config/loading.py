@@ -72,9 +72,11 @@ def load_config(
         settings.add(document.settings())
     settings.add(from_environment(environment))
     settings.add(from_flags(flags))
+    tariff = _tariff(settings)
     return _build(
         settings,
-        budgets=() if document is None else read_budgets(document),
+        budgets=() if document is None else read_budgets(document, tariff),
+        tariff=tariff,
         default_state_path=_default_state_path(environment, is_root=is_root, home=home),
     )
 
@@ -116,7 +118,11 @@ class _Settings:
 
 
 def _build(
-    settings: _Settings, *, budgets: tuple[BudgetConfig, ...], default_state_path: Path
+    settings: _Settings,
+    *,
+    budgets: tuple[BudgetConfig, ...],
+    tariff: Tariff,
+    default_state_path: Path,
 ) -> Config:
     return Config(
         state_path=settings.get(options.STATE_PATH) or default_state_path,
@@ -141,7 +147,7 @@ def _build(
             state_file=settings.get(options.SIMULATED_STATE_FILE),
         ),
         budgets=budgets,
-        tariff=_tariff(settings),
+        tariff=tariff,
         log=LogConfig(
             level=settings.require(options.LOG_LEVEL),
             format=settings.require(options.LOG_FORMAT),

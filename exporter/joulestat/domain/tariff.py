@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from joulestat.domain.units import JOULES_PER_KWH
+
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
@@ -21,6 +23,22 @@ class Tariff:
     carbon_grams_per_kilowatt_hour: float | None = None
     zone: str = ""
     pue_ratio: float | None = None
+
+    def joules_for(self, money: float) -> float | None:
+        """Return the energy of the GPUs that so much money pays for, J.
+
+        A joule of a GPU costs the building ``pue_ratio`` joules; without one it costs itself.
+
+        Args:
+            money: In ``currency``.
+
+        Returns:
+            None where the price is not known or 0, at which any energy costs nothing.
+        """
+        if not self.price_per_kilowatt_hour:
+            return None
+        kilowatt_hours = money / (self.price_per_kilowatt_hour * (self.pue_ratio or 1.0))
+        return kilowatt_hours * JOULES_PER_KWH
 
 
 UNKNOWN_TARIFF = Tariff()

@@ -27,8 +27,8 @@ def changed_documents(ledger: Ledger) -> dict[str, str | None]:
     for name in ledger.dirty:
         run = ledger.runs.get(name)
         documents[RUN + name] = None if run is None else run_to_document(run)
-    for name, consumed_uj in ledger.budgets.record.items():
-        documents[f"{BUDGETS}/{name}"] = str(consumed_uj)
+    for name, text in ledger.budgets.record.items():
+        documents[f"{BUDGETS}/{name}"] = text
     ledger.dirty.clear()
     return documents
 
@@ -65,8 +65,8 @@ def restored_ledger(
     prefix = f"{BUDGETS}/"
     budgets.restore(
         {
-            key.removeprefix(prefix): int(documents[key])
-            for key in documents
+            key.removeprefix(prefix): text
+            for key, text in documents.items()
             if key.startswith(prefix)
         }
     )
