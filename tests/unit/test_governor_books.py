@@ -125,7 +125,7 @@ def test_an_end_that_cannot_be_recorded_still_happens_once(
     host.grant(250.0)
     real = host.journal.delete
 
-    def full(_: str) -> None:
+    def full(*_: object) -> None:
         raise StateError("disk full")
 
     monkeypatch.setattr(host.journal, "delete", full)

@@ -70,9 +70,9 @@ def test_a_newer_version_is_moved_aside_unchanged_and_control_is_read_only(
     journal.put(RECORD)
     journal.close()
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version=2")
+        other.execute("PRAGMA user_version=3")
     before = path.read_bytes()
-    assert_read_only(path, clock, "its version is 2")
+    assert_read_only(path, clock, "its version is 3")
     (aside,) = asides(path)
     assert before == aside.read_bytes()
     assert not path.exists()

@@ -2,12 +2,14 @@
 
 import logging
 import threading
+from dataclasses import replace
 
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import ControlReadOnly, StateError
 from joulestat.power.audit import Audit, AuditPhase, AuditValue
+from joulestat.power.controlled import ControlledDevice
 from joulestat.power.journal import Journal
-from joulestat.power.journal_rows import Answer
+from joulestat.power.journal_rows import Answer, DeviceNumbers
 from joulestat.power.leases import LeaseRecord
 from joulestat.power.write_rate import WriteRate
 
@@ -59,16 +61,45 @@ class Bookkeeping:
                 f"the request cannot be recorded, so it is refused: {error}"
             ) from error
 
-    def keep(self, record: LeaseRecord, answer: Answer | None = None) -> None:
-        """Put a lease, and the answer to its request, on the disk.
+    def resume(self, device: ControlledDevice) -> None:
+        """Let a device's numbers go on where an earlier process ended.
+
+        Where they cannot be read, no lease is granted either: the journal is read-only then.
+        """
+        try:
+            numbers = self._journal.numbers().get(device.uuid)
+        except StateError:
+            _LOG.exception("event=numbers_not_resumed gpu_uuid=%s", device.uuid)
+            return
+        if numbers is not None:
+            device.in_force.go_on_from(numbers, self._clock.boot_id())
+
+    def keep_intent(self, device: ControlledDevice, record: LeaseRecord) -> None:
+        """Put a lease that is not yet in force on the disk, with its token and its write.
 
         Raises:
             ControlReadOnly: It cannot be written.
         """
+        self._put(record, None, self._numbers(device))
+
+    def keep_held(
+        self, device: ControlledDevice, record: LeaseRecord, answer: Answer | None
+    ) -> None:
+        """Put a lease, its revision and the answer to its request on the disk.
+
+        Raises:
+            ControlReadOnly: It cannot be written.
+        """
+        self._put(record, answer, self._numbers(device, revisions_ahead=1))
+
+    def _put(self, record: LeaseRecord, answer: Answer | None, numbers: DeviceNumbers) -> None:
         try:
-            self._journal.put(record, answer)
+            self._journal.put(record, answer, numbers)
         except StateError as error:
             raise ControlReadOnly(f"the lease cannot be recorded: {error}") from error
+
+    def _numbers(self, device: ControlledDevice, *, revisions_ahead: int = 0) -> DeviceNumbers:
+        return device.in_force.numbers(self._clock.boot_id(), revisions_ahead=revisions_ahead)
 
     def answer(self, scope: str) -> Answer | None:
         """Return what a request was answered before.
@@ -81,19 +112,32 @@ class Bookkeeping:
         except StateError as error:
             raise ControlReadOnly(f"earlier answers cannot be read: {error}") from error
 
-    def try_keep(self, record: LeaseRecord) -> None:
+    def try_keep(self, device: ControlledDevice, record: LeaseRecord) -> None:
         """Put a lease on the disk if that is possible; its former state there is safe as well."""
         try:
-            self._journal.put(record)
+            self._journal.put(record, None, self._numbers(device))
         except StateError as error:
             _LOG.warning(
                 "event=lease_not_recorded gpu_uuid=%s error=%r", record.lease.device_uuid, error
             )
 
-    def try_forget(self, device_uuid: str) -> bool:
-        """Take a lease off the disk; return whether it is gone."""
+    def try_forget(self, device: ControlledDevice) -> bool:
+        """Take a device's lease off the disk; return whether it is gone."""
+        return self._try_delete(device.uuid, self._numbers(device))
+
+    def try_forget_absent(self, device_uuid: str) -> bool:
+        """Take the lease of a device that is not there off the disk; return whether it is gone."""
         try:
-            self._journal.delete(device_uuid)
+            numbers = self._journal.numbers().get(device_uuid, DeviceNumbers(device_uuid))
+        except StateError as error:
+            _LOG.warning("event=numbers_not_read gpu_uuid=%s error=%r", device_uuid, error)
+            return False
+        ended = replace(numbers, revision=numbers.revision + 1)
+        return self._try_delete(device_uuid, ended)
+
+    def _try_delete(self, device_uuid: str, numbers: DeviceNumbers) -> bool:
+        try:
+            self._journal.delete(device_uuid, numbers)
         except StateError as error:
             _LOG.warning(
                 "event=ended_lease_still_recorded gpu_uuid=%s error=%r", device_uuid, error

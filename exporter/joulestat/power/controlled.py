@@ -16,9 +16,11 @@ from joulestat.domain.errors import (
     LimitWriteFailed,
     UnknownDevice,
 )
-from joulestat.domain.limit import Lease, LimitChange, PowerControl, Revert
+from joulestat.domain.limit import LimitChange, PowerControl, Revert
 from joulestat.domain.units import same_limit, seconds_to_ns
+from joulestat.power.in_force import InForce
 from joulestat.power.leases import LeaseRecord, LeaseState, plain_text
+from joulestat.power.meant import ANY, Meant
 from joulestat.power.policy import LeasePolicy
 from joulestat.power.write_rate import WriteRate
 
@@ -53,6 +55,7 @@ class Ending:
     Attributes:
         cause: Why; see ``EndCause``.
         principal: Who asked for it.
+        meant: Which lease it is for, should another one have come into force meanwhile.
         intent_seq: Number of the audit record that announced it.
         done: What became of the hardware; then only the journal still has to forget.
         retry_at_ns: CLOCK_BOOTTIME of the next attempt.
@@ -61,6 +64,7 @@ class Ending:
 
     cause: str
     principal: str
+    meant: Meant = ANY
     intent_seq: int | None = None
     done: Revert | None = None
     retry_at_ns: int = 0
@@ -83,7 +87,7 @@ class ControlledDevice:
         record: What the journal says of the lease, None without one.
         ending: Set when the lease is over; also by threads that wait for the lock in vain.
         drift: Somebody else changed the limit.
-        rate: How often the limit may be written.
+        in_force: The lease in force, the numbers that outlive it, how often writes may be.
         look_at_ns: CLOCK_BOOTTIME when the leased limit is next compared with the hardware.
         control: The published state.
     """
@@ -102,9 +106,8 @@ class ControlledDevice:
         self.record: LeaseRecord | None = None
         self.ending: Ending | None = None
         self.drift = False
-        self.rate = WriteRate(
-            interval_seconds=policy.write_interval_seconds, burst=policy.write_burst
-        )
+        rate = WriteRate(interval_seconds=policy.write_interval_seconds, burst=policy.write_burst)
+        self.in_force = InForce(uuid, rate)
         self.look_at_ns = 0
         self.last_watts: float | None = None
         self._bounds = policy.bounds_of(model)
@@ -114,7 +117,6 @@ class ControlledDevice:
         self._range_watts: tuple[float, float] | None = None
         self._writable = True
         self._told: dict[str, str] = {}
-        self._lease: Lease | None = None
         self._changes_lock = threading.Lock()
         self._changes = dict.fromkeys(LimitChange, 0)
         self.control = self._published()
@@ -144,16 +146,21 @@ class ControlledDevice:
         return record if record.lease.expires_boottime_ns > now_ns else None
 
     def hold(self, record: LeaseRecord) -> None:
-        """Take a granted lease as the one in force."""
+        """Take a granted, renewed or changed lease as the one in force."""
         self.record = record
-        self._lease = record.lease
+        self.in_force.begin(record.lease)
 
     def let_go(self, ending: Ending | None) -> None:
         """Take no lease as in force; without an ending there is none to end either."""
-        self._lease = None
+        self.in_force.end()
         self.ending = ending
         if ending is None:
             self.record = None
+
+    def notice_end(self, now_ns: int) -> None:
+        """Take a lease whose time is over as over, though its baseline is not back yet."""
+        if self.live_record(now_ns) is None:
+            self.in_force.end()
 
     def is_news(self, subject: str, problem: str) -> bool:
         """Tell whether the log does not know it yet; an empty problem is the end of one."""
@@ -171,9 +178,11 @@ class ControlledDevice:
             self.control = self._published()
 
     def _published(self) -> PowerControl:
+        lease, revision = self.in_force.shown
         return PowerControl(
             writable=self._writable,
-            lease=self._lease,
+            lease=lease,
+            revision=revision,
             drift=self.drift,
             changes=MappingProxyType(dict(self._changes)),
             baseline_watts=self._baseline_watts(),

@@ -6,11 +6,10 @@ from functools import partial
 from typing import TypeVar
 
 from joulestat.domain.clock import Clock
-from joulestat.domain.errors import LeaseHeld
 from joulestat.domain.limit import LimitChange, Revert
-from joulestat.domain.units import ns_to_seconds
 from joulestat.power.controlled import ControlledDevice, Ending
 from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
+from joulestat.power.meant import ANY, Meant
 from joulestat.power.reverts import Reverter
 from joulestat.power.side_by_side import FAILED, Spawn, side_by_side
 
@@ -37,21 +36,25 @@ class Endings:
         self._publish = publish
 
     def end(
-        self, device: ControlledDevice, cause: str, principal: str, holder: str | None = None
+        self, device: ControlledDevice, cause: str, principal: str, meant: Meant = ANY
     ) -> Revert:
         """End a device's lease; where its driver is busy for too long, ``tend`` will.
 
         Raises:
-            LeaseHeld: A holder was given, and another one has the lease.
+            LeaseHeld: A holder was meant, and another one has the lease.
+            LeaseLost: A lease or a revision was meant that is over.
         """
-        self._check_holder(device, holder)
+        self._check(device, meant)
         principal = plain_text(principal)
         if not device.lock.acquire(timeout=self._timeout_seconds):
-            device.ending = device.ending or Ending(cause, principal)
+            device.ending = device.ending or Ending(cause, principal, meant)
             return FAILED
         try:
-            # Again, now that it cannot change any more.
-            self._check_holder(device, holder)
+            if meant is not ANY:
+                # Again, now that it cannot change any more.
+                device.notice_end(self._clock.boottime_ns())
+                self._publish(device)
+                self._check(device, meant)
             job = partial(self._reverter.end, device, cause, principal)
             return self._surviving(device, job) or FAILED
         finally:
@@ -92,14 +95,7 @@ class Endings:
         finally:
             self._publish(device)
 
-    def _check_holder(self, device: ControlledDevice, holder: str | None) -> None:
-        lease = device.control.lease
-        if lease is None or holder is None or plain_text(holder) == lease.holder:
-            return
-        left_ns = lease.expires_boottime_ns - self._clock.boottime_ns()
-        raise LeaseHeld(
-            f"{device.uuid} is leased by {lease.holder!r}, not by {plain_text(holder)!r}; "
-            "nothing was changed",
-            holder=lease.holder,
-            expires_in_seconds=ns_to_seconds(max(0, left_ns)),
-        )
+    def _check(self, device: ControlledDevice, meant: Meant) -> None:
+        lease, revision = device.in_force.shown
+        meant.check_current(device.uuid, lease, revision)
+        meant.check_holder(device.uuid, lease, self._clock.boottime_ns())

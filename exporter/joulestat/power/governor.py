@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 
 from joulestat.devices.backend import Limiter
@@ -12,14 +12,11 @@ from joulestat.domain.errors import (
     ControlReadOnly,
     DeviceError,
     LeaseError,
-    LeaseHeld,
-    LimitWriteFailed,
 )
 from joulestat.domain.limit import (
     Grant,
     Lease,
     LeaseRequest,
-    LimitChange,
     PowerControl,
     Revert,
 )
@@ -30,10 +27,12 @@ from joulestat.power.endings import Endings
 from joulestat.power.grants import Granter
 from joulestat.power.journal import Journal
 from joulestat.power.leases import OURSELVES, EndCause
+from joulestat.power.meant import Meant
 from joulestat.power.node_ceiling import NodeCeiling
 from joulestat.power.planning import ask, plan
 from joulestat.power.policy import LeasePolicy
 from joulestat.power.recovery import take_up
+from joulestat.power.refusals import Refusals
 from joulestat.power.reverts import Reverter
 from joulestat.power.side_by_side import Spawn, one_after_the_other
 
@@ -76,10 +75,11 @@ class Governor:
         self._journal = journal
         self._clock = clock
         self._policy = policy
+        self._books = Bookkeeping(journal, audit, clock)
         # Replaced, not changed: other threads may be walking through it.
         self._devices = self._made(limiters, {})
         self._ceiling = NodeCeiling(policy, spawn)
-        self._books = Bookkeeping(journal, audit, clock)
+        self._refusals = Refusals(self._books, self._publish)
         reverter = Reverter(self._books, clock)
         self._granter = Granter(self._books, reverter, clock)
         self._endings = Endings(reverter, clock, policy, spawn, self._publish)
@@ -126,6 +126,7 @@ class Governor:
         principal: str,
         dry_run: bool = False,
         idempotency_key: str | None = None,
+        if_match: int | None = None,
     ) -> Grant:
         """Grant, renew or change a lease, or only say what would become of the request.
 
@@ -137,19 +138,28 @@ class Governor:
             dry_run: Check only; then the key is not looked at.
             idempotency_key: The same request under the same key is done once in 24 hours and
                 answered alike every time, whatever became of the lease meanwhile.
+            if_match: Only where the device is at this revision still; None: at whichever.
 
         Raises:
             UnknownDevice: No such device, or its limit cannot be set.
             InvalidLease: A value is outside what is allowed.
+            LeaseLost: The lease or the revision that it was meant for is over.
             LeaseHeld: Another holder has the lease.
             TooManyWrites: The hardware was written too often lately.
             ControlReadOnly: The lease cannot be recorded, or the service is stopping.
             LimitWriteFailed: The driver does not answer, refused, or reads back another limit.
         """
         with ExitStack() as locks:
-            with self._noting_refusals(device_uuid, request, principal, dry_run=dry_run):
+            with self._refusals.of_grant(
+                self._devices.get(device_uuid),
+                request,
+                if_match=if_match,
+                dry_run=dry_run,
+                gpu_uuid=device_uuid,
+                principal=principal,
+            ):
                 device = self._known(device_uuid)
-                asked = ask(device_uuid, request, principal, idempotency_key)
+                asked = ask(device_uuid, request, principal, idempotency_key, if_match)
                 locks.enter_context(device.held())
                 repeated = None if dry_run else self._granter.repeat(asked)
                 if repeated is not None:
@@ -166,20 +176,30 @@ class Governor:
                 if self._closing:
                     raise ControlReadOnly("the service is stopping and grants no more leases")
                 if dry_run:
-                    return self._granter.rehearse(planned)
+                    return self._granter.rehearse(device, planned)
                 intent_seq = self._granter.intend(device, planned)
             try:
                 return self._granter.carry_out(device, planned, intent_seq)
             finally:
                 self._publish(device)
 
-    def release(self, device_uuid: str, *, principal: str, holder: str | None = None) -> Revert:
+    def release(
+        self,
+        device_uuid: str,
+        *,
+        principal: str,
+        holder: str | None = None,
+        fencing_token: int | None = None,
+        if_match: int | None = None,
+    ) -> Revert:
         """End a lease and put the baseline back.
 
         Args:
             device_uuid: Which device.
             principal: Whose token it is.
             holder: End it only if this one holds it; None ends anyone's.
+            fencing_token: End only the lease with this token; None ends any.
+            if_match: Only where the device is at this revision still; None: at whichever.
 
         Returns:
             What became of it. After ``failed`` it is tried again until it succeeds.
@@ -187,13 +207,12 @@ class Governor:
         Raises:
             UnknownDevice: No such device, or its limit cannot be set.
             LeaseHeld: Another holder has the lease.
+            LeaseLost: The lease or the revision that it was meant for is over.
         """
         device = self._known(device_uuid)
-        try:
-            return self._endings.end(device, EndCause.RELEASED, principal, holder)
-        except LeaseHeld as error:
-            self._books.note_refusal("release", error, gpu_uuid=device_uuid, principal=principal)
-            raise
+        meant = Meant(fencing_token, if_match, holder)
+        with self._refusals.of_release(device, meant, gpu_uuid=device_uuid, principal=principal):
+            return self._endings.end(device, EndCause.RELEASED, principal, meant)
 
     def revert_all(
         self, *, principal: str, cause: str = EndCause.REVERT_ALL
@@ -223,6 +242,7 @@ class Governor:
             What became of each device that had a lease of this boot.
         """
         left = take_up(self._devices, self._journal, self._books, self._clock)
+        self._publish(*self._devices.values())
         return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
     def adopt(
@@ -242,12 +262,15 @@ class Governor:
     def _made(
         self, limiters: Mapping[str, Limiter], models: Mapping[str, str]
     ) -> Mapping[str, ControlledDevice]:
-        return {
+        made = {
             uuid: ControlledDevice(
                 uuid, limiter, self._policy, self._on_write, models.get(uuid, "")
             )
             for uuid, limiter in limiters.items()
         }
+        for device in made.values():
+            self._books.resume(device)
+        return made
 
     def close(self) -> Mapping[str, Revert]:
         """Grant nothing more and end every lease, within the policy's driver timeout.
@@ -263,31 +286,6 @@ class Governor:
         if device is None:
             raise not_controlled(device_uuid)
         return device
-
-    @contextmanager
-    def _noting_refusals(
-        self, device_uuid: str, request: LeaseRequest, principal: str, *, dry_run: bool
-    ) -> Iterator[None]:
-        try:
-            yield
-        except LeaseError as error:
-            self._books.note_refusal(
-                "grant",
-                error,
-                gpu_uuid=device_uuid,
-                principal=principal,
-                holder=request.holder,
-                reason=request.reason,
-                asked_watts=request.power_limit_watts,
-                ttl_seconds=request.ttl_seconds,
-                dry_run=dry_run or None,
-            )
-            device = self._devices.get(device_uuid)
-            if device is not None and not dry_run:
-                failed = isinstance(error, LimitWriteFailed)
-                device.count(LimitChange.FAILED if failed else LimitChange.REFUSED)
-                self._publish(device)
-            raise
 
     def _publish(self, *changed: ControlledDevice) -> None:
         with self._publish_lock:

@@ -45,7 +45,7 @@ class Granter:
             )
         return answer.grant
 
-    def rehearse(self, plan: Plan) -> Grant:
+    def rehearse(self, device: ControlledDevice, plan: Plan) -> Grant:
         """Return what a request would be answered; nothing is read back, because nothing is done.
 
         Raises:
@@ -53,7 +53,8 @@ class Granter:
         """
         self._books.require()
         self._books.try_note(AuditPhase.EVENT, "dry_run", **_about(plan.lease))
-        return Grant(plan.outcome, plan.lease, None, None, dry_run=True)
+        revision = device.in_force.revision
+        return Grant(plan.outcome, plan.lease, None, None, dry_run=True, revision=revision)
 
     def intend(self, device: ControlledDevice, plan: Plan) -> int:
         """Put the intent on the disk, before the hardware; return its audit number.
@@ -72,11 +73,18 @@ class Granter:
         )
         if plan.live is not None:
             self._reverter.note_drift(device, plan.live, plan.found_watts)
+        # Given out or not, it is used up from here on.
+        device.in_force.last_token = max(device.in_force.last_token, lease.fencing_token)
         if plan.writes:
             intent = self._record(plan, LeaseState.INTENT, plan.ours_watts)
+            rate = device.in_force.rate
+            before_ns = rate.empty_at_ns
+            # On the disk with the intent: dying between the two does not earn writes back.
+            rate.take(self._clock.boottime_ns())
             try:
-                self._books.keep(intent)
+                self._books.keep_intent(device, intent)
             except ControlReadOnly as error:
+                rate.empty_at_ns = before_ns
                 self._conclude(plan, intent_seq, "refused", detail=str(error))
                 raise
             device.record = intent
@@ -91,25 +99,26 @@ class Granter:
         """
         seen_watts = plan.found_watts
         if plan.writes:
-            device.rate.take(self._clock.boottime_ns())
             written = device.write_watts(plan.lease.target_watts)
             if written.result is not LimitChange.APPLIED or written.seen_watts is None:
                 raise self._failed(device, plan, intent_seq, written)
             seen_watts = written.seen_watts
             if device.is_news("write", ""):
                 _LOG.info("event=limit_set_again gpu_uuid=%s", device.uuid)
-        grant = Grant(plan.outcome, plan.lease, seen_watts, device.enforced_watts())
+        enforced_watts = device.enforced_watts()
+        revision = device.in_force.revision + 1
+        grant = Grant(plan.outcome, plan.lease, seen_watts, enforced_watts, revision=revision)
         ours_watts = (plan.lease.target_watts, seen_watts) if plan.writes else plan.ours_watts
         held = self._record(plan, LeaseState.HELD, ours_watts)
         try:
-            self._books.keep(held, self._answer(plan.asked, grant))
+            self._books.keep_held(device, held, self._answer(plan.asked, grant))
         except ControlReadOnly as error:
             now = self._undo(device, plan, seen_watts) if plan.writes else "nothing was written"
             device.count(LimitChange.FAILED)
             self._conclude(plan, intent_seq, "failed", detail=f"{error}; {now}")
             raise ControlReadOnly(f"{error}; {now}") from error
-        if device.ending is plan.ending:
-            # Another one was asked for meanwhile: that one is for this lease too.
+        asked_meanwhile = None if device.ending is plan.ending else device.ending
+        if asked_meanwhile is None or not asked_meanwhile.meant.covers(held.lease):
             device.ending = None
         device.hold(held)
         if plan.outcome is not GrantOutcome.RENEWED:
@@ -149,16 +158,16 @@ class Granter:
         intent = self._record(plan, LeaseState.INTENT, plan.ours_watts).with_ours(seen_watts)
         back, intent = self._reverter.put_back(device, wanted_watts, intent)
         if back and plan.live is not None:
-            self._books.try_keep(plan.live)
+            self._books.try_keep(device, plan.live)
             device.record = plan.live
             return f"the lease of {plan.live.lease.holder!r} at {wanted_watts:g} W goes on"
         ending = device.ending or Ending(EndCause.WRITE_FAILED, plan.asked.principal)
-        if back and self._books.try_forget(device.uuid):
+        if back and self._books.try_forget(device):
             device.let_go(None)
             return f"{wanted_watts:g} W is back"
         device.record = intent
         device.let_go(ending)
-        self._books.try_keep(intent)
+        self._books.try_keep(device, intent)
         return f"{wanted_watts:g} W could not be put back yet, which is tried again until it is"
 
     def _record(self, plan: Plan, state: LeaseState, ours_watts: tuple[float, ...]) -> LeaseRecord:
@@ -199,4 +208,5 @@ def _about(lease: Lease) -> Mapping[str, AuditValue]:
         "asked_watts": lease.target_watts,
         "baseline_watts": lease.baseline_watts,
         "expires_boottime_ns": lease.expires_boottime_ns,
+        "fencing_token": lease.fencing_token,
     }

@@ -9,18 +9,20 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import StateError
 from joulestat.domain.units import NS_PER_SECOND
-from joulestat.power import journal_file
+from joulestat.power import journal_file, journal_versions
 from joulestat.power.journal_rows import (
     Answer,
+    DeviceNumbers,
     answer_from,
     answer_row,
-    leases_digest,
     record_body,
     record_from,
 )
@@ -39,6 +41,13 @@ _FRESH_ANSWER = (
 )
 _DROP_OLD_ANSWERS = (
     "DELETE FROM answers WHERE CASE boot_id WHEN ? THEN boottime_ns < ? ELSE wall_seconds < ? END"
+)
+# They never fall, whatever is handed in.
+_PUT_NUMBERS = (
+    "INSERT INTO numbers VALUES (?, ?, ?, ?, ?) ON CONFLICT (device_uuid) DO UPDATE SET "
+    "fencing_token = max(fencing_token, excluded.fencing_token), "
+    "revision = max(revision, excluded.revision), "
+    "boot_id = excluded.boot_id, writes_until_ns = excluded.writes_until_ns"
 )
 _DROP_SURPLUS_ANSWERS = (
     "DELETE FROM answers WHERE rowid IN "
@@ -81,21 +90,31 @@ class Journal:
             StateError: The file cannot be read. The journal is read-only from then on: a lease
                 that nobody knows of would be overwritten, and its baseline with it.
         """
-        with self._lock:
-            database = self._database
-            if database is None:
-                return ()
-            try:
-                rows = database.execute("SELECT body FROM leases ORDER BY device_uuid").fetchall()
-            except sqlite3.Error as error:
-                self.read_only_reason = f"the leases in {self._path} cannot be read: {error}"
-                raise StateError(self.read_only_reason) from error
-            return [record_from(body) for (body,) in rows]
+        rows = self._rows("SELECT body FROM leases ORDER BY device_uuid")
+        return [record_from(body) for (body,) in rows]
 
-    def put(self, record: LeaseRecord, answer: Answer | None = None) -> None:
-        """Record a lease in place of its device's former one, and an answer with it.
+    def numbers(self) -> Mapping[str, DeviceNumbers]:
+        """Return every device's numbers by UUID; none where the journal is read-only.
+
+        Raises:
+            StateError: As for ``records``: a fencing token would be given out twice.
+        """
+        return {row[0]: DeviceNumbers(*row) for row in self._rows("SELECT * FROM numbers")}
+
+    def put(
+        self,
+        record: LeaseRecord,
+        answer: Answer | None = None,
+        numbers: DeviceNumbers | None = None,
+    ) -> None:
+        """Record a lease in place of its device's former one, and what belongs to it.
 
         On disk when this returns.
+
+        Args:
+            record: The lease.
+            answer: What its request is answered.
+            numbers: Its device's, as they are with this lease.
 
         Raises:
             StateError: It could not be written; the journal is as before.
@@ -112,11 +131,14 @@ class Journal:
                 database.execute(
                     "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", answer_row(answer)
                 )
+            _put_numbers(database, numbers)
 
         self._commit(write)
 
-    def delete(self, device_uuid: str) -> None:
+    def delete(self, device_uuid: str, numbers: DeviceNumbers | None = None) -> None:
         """Forget a device's lease: its baseline is back, or none of our business.
+
+        Its numbers stay; those that are given replace them.
 
         Raises:
             StateError: It could not be written; the lease is still recorded.
@@ -124,6 +146,7 @@ class Journal:
 
         def write(database: sqlite3.Connection) -> None:
             database.execute("DELETE FROM leases WHERE device_uuid = ?", (device_uuid,))
+            _put_numbers(database, numbers)
 
         self._commit(write)
 
@@ -169,8 +192,25 @@ class Journal:
             aside = journal_file.move_aside(self._path, wall_seconds)
             journal_file.reset_generation(lock_fd)
             return _look_after(aside, f"was moved aside because {error}")
-        self._database = journal_file.connect(self._path)
+        database = journal_file.connect(self._path)
+        try:
+            journal_file.note_generation(lock_fd, journal_versions.bring_up_to_date(database))
+        except sqlite3.Error:
+            database.close()
+            raise
+        self._database = database
         return None
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            database = self._database
+            if database is None:
+                return []
+            try:
+                return database.execute(query).fetchall()
+            except sqlite3.Error as error:
+                self.read_only_reason = f"the leases in {self._path} cannot be read: {error}"
+                raise StateError(self.read_only_reason) from error
 
     def _commit(self, write: Callable[[sqlite3.Connection], None]) -> None:
         with self._lock:
@@ -180,7 +220,7 @@ class Journal:
             try:
                 database.execute("BEGIN IMMEDIATE")
                 write(database)
-                generation = _seal(database)
+                generation = journal_versions.seal(database)
                 database.execute("COMMIT")
             except sqlite3.Error as error:
                 _roll_back(database)
@@ -204,14 +244,9 @@ def _look_after(aside: Path, how: str) -> str:
     )
 
 
-def _seal(database: sqlite3.Connection) -> int:
-    """Count this commit and seal what the journal then holds; return the count."""
-    ((generation,),) = database.execute("SELECT generation + 1 FROM seal").fetchall()
-    bodies = database.execute("SELECT device_uuid, body FROM leases").fetchall()
-    ((n_answers,),) = database.execute("SELECT count(*) FROM answers").fetchall()
-    sha256 = leases_digest(generation, bodies, n_answers)
-    database.execute("UPDATE seal SET generation = ?, sha256 = ?", (generation, sha256))
-    return int(generation)
+def _put_numbers(database: sqlite3.Connection, numbers: DeviceNumbers | None) -> None:
+    if numbers is not None:
+        database.execute(_PUT_NUMBERS, astuple(numbers))
 
 
 def _roll_back(database: sqlite3.Connection) -> None:

@@ -8,21 +8,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from joulestat.domain.errors import StateError
-from joulestat.power.journal_rows import answer_from, leases_digest, record_from
+from joulestat.power.journal_rows import answer_from, record_from
+from joulestat.power.journal_versions import (
+    APPLICATION_ID,
+    SCHEMA,
+    SCHEMA_VERSION,
+    digest_of,
+    version_of,
+)
 
-APPLICATION_ID = 0x4A4C5354
-"""``JLST`` in the header of the file: no other program's database is taken for ours."""
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE leases (device_uuid TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE answers (
-    scope TEXT PRIMARY KEY, boot_id TEXT NOT NULL, boottime_ns INTEGER NOT NULL,
-    wall_seconds REAL NOT NULL, body TEXT NOT NULL, sha256 TEXT NOT NULL
-);
-CREATE TABLE seal (id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, sha256 TEXT NOT NULL);
-"""
 _BUSY_SECONDS = 2.0
 _GENERATION_DIGITS = 20
 _ASIDE = ".aside-"
@@ -103,10 +97,11 @@ def create(path: Path) -> None:
     # SQLite gives its log and index the mode of the database.
     os.close(os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(connect(new_path)) as database:
-        database.executescript(_SCHEMA)
+        database.executescript(SCHEMA)
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        database.execute("INSERT INTO seal VALUES (1, 0, ?)", (leases_digest(0, (), 0),))
+        sha256 = digest_of(database, 0, SCHEMA_VERSION)
+        database.execute("INSERT INTO seal VALUES (1, 0, ?)", (sha256,))
     new_path.rename(path)
     _sync_directory(path.parent)
 
@@ -150,8 +145,7 @@ def examine(path: Path, generation: int) -> None:
         # Read-only, so that neither opening nor closing moves the write-ahead log into it.
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as database:
-            _examine_versions(database)
-            _examine_content(database, generation)
+            _examine_content(database, generation, version_of(database))
     except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
         if isinstance(error, sqlite3.Error) and _is_about_access(error):
             raise
@@ -169,29 +163,18 @@ def _is_about_access(error: sqlite3.Error) -> bool:
     }
 
 
-def _examine_versions(database: sqlite3.Connection) -> None:
-    (application_id,) = database.execute("PRAGMA application_id").fetchone()
-    if application_id != APPLICATION_ID:
-        raise StateError("it is not a joulestat journal, or damaged")
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise StateError(f"its version is {version}, this program writes version {SCHEMA_VERSION}")
-
-
-def _examine_content(database: sqlite3.Connection, generation: int) -> None:
+def _examine_content(database: sqlite3.Connection, generation: int, version: int) -> None:
     found = database.execute("PRAGMA quick_check").fetchall()
     if found != [("ok",)]:
         raise StateError(f"it is damaged ({found[0][0]})")
     ((committed, sha256),) = database.execute("SELECT generation, sha256 FROM seal").fetchall()
     if committed < generation:
         raise StateError(f"it ends at commit {committed}, but {generation} was made")
-    bodies = database.execute("SELECT device_uuid, body FROM leases").fetchall()
-    answers = database.execute("SELECT * FROM answers").fetchall()
-    if leases_digest(committed, bodies, len(answers)) != sha256:
+    if digest_of(database, committed, version) != sha256:
         raise StateError("it is damaged (its hash does not fit)")
-    for _, body in bodies:
+    for (body,) in database.execute("SELECT body FROM leases").fetchall():
         record_from(body)
-    for row in answers:
+    for row in database.execute("SELECT * FROM answers").fetchall():
         answer_from(row)
 
 

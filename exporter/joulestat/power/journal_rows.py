@@ -6,7 +6,6 @@ as another baseline. So every row is covered by a hash.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,20 +34,28 @@ class Answer:
     wall_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceNumbers:
+    """What outlives every lease of a device.
+
+    Attributes:
+        device_uuid: Which device.
+        fencing_token: The last one that was, or may have been, given to a lease.
+        revision: How often its lease has changed.
+        boot_id: The boot that ``writes_until_ns`` belongs to.
+        writes_until_ns: CLOCK_BOOTTIME when all its writes are earned back; see ``WriteRate``.
+    """
+
+    device_uuid: str
+    fencing_token: int = 0
+    revision: int = 0
+    boot_id: str = ""
+    writes_until_ns: int = 0
+
+
 def digest(*parts: object) -> str:
     """Return the SHA-256 of some values; distinct values have distinct digests."""
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
-
-
-def leases_digest(generation: int, bodies: Iterable[tuple[str, str]], n_answers: int) -> str:
-    """Return the hash over all that the journal must not get wrong.
-
-    Args:
-        generation: Number of the commit.
-        bodies: (device UUID, body) of every lease.
-        n_answers: How many answers are kept; each has its own hash.
-    """
-    return digest(generation, sorted(bodies), n_answers)
 
 
 def record_body(record: LeaseRecord) -> str:
@@ -88,6 +95,7 @@ def answer_body(answer: Answer) -> str:
             "lease": asdict(grant.lease),
             "applied_watts": grant.applied_watts,
             "enforced_watts": grant.enforced_watts,
+            "revision": grant.revision,
         }
     )
 
@@ -118,5 +126,7 @@ def answer_from(row: AnswerRow) -> Answer:
         lease=Lease(**members["lease"]),
         applied_watts=members["applied_watts"],
         enforced_watts=members["enforced_watts"],
+        # An answer from before there were any has none.
+        revision=members.get("revision", 0),
     )
     return Answer(scope, members["fingerprint"], grant, boot_id, boottime_ns, wall_seconds)

@@ -28,6 +28,7 @@ from joulestat.power.leases import (
     plain_text,
     standing,
 )
+from joulestat.power.meant import Meant
 from joulestat.power.policy import check_step
 
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
@@ -40,12 +41,14 @@ class Asked:
     Attributes:
         request: As it came.
         principal: Whose token it was.
+        meant: Which lease or revision it is meant for.
         key: Scope of the idempotency key, None without one; see ``Answer``.
         fingerprint: Hash of the request, to tell whether a key is used for another one.
     """
 
     request: LeaseRequest
     principal: str
+    meant: Meant
     key: str | None
     fingerprint: str
 
@@ -76,7 +79,11 @@ class Plan:
 
 
 def ask(
-    device_uuid: str, request: LeaseRequest, principal: str, idempotency_key: str | None
+    device_uuid: str,
+    request: LeaseRequest,
+    principal: str,
+    idempotency_key: str | None,
+    if_match: int | None,
 ) -> Asked:
     """Return a request with its key.
 
@@ -91,13 +98,17 @@ def ask(
             allowed="1..128 printable ASCII characters",
         )
     key = None if idempotency_key is None else digest(principal, device_uuid, idempotency_key)
-    return Asked(request, plain_text(principal), key, digest(asdict(request)))
+    meant = Meant(request.fencing_token, if_match)
+    # Without what was not said: an answer from before it could be said is still found.
+    said = {name: value for name, value in asdict(request).items() if value is not None}
+    return Asked(request, plain_text(principal), meant, key, digest(said))
 
 
 def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clock) -> Plan:
-    """Check a request, changing nothing.
+    """Check a request, changing nothing but that a lease whose time is over counts as over.
 
     Raises:
+        LeaseLost: The lease or the revision that it was meant for is over.
         InvalidLease: A value is outside what is allowed.
         LeaseHeld: Another holder has the lease.
         TooManyWrites: The hardware was written too often lately.
@@ -107,6 +118,8 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
     # Before the driver is called, which may take long: an end asked for meanwhile is for this
     # lease too.
     ending, live = device.ending, device.live_record(now_ns)
+    device.notice_end(now_ns)
+    asked.meant.check_current(device.uuid, *device.in_force.shown)
     try:
         range_watts = device.range_watts()
         request = checked(asked.request, policy, range_watts, device.model)
@@ -137,6 +150,7 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
         baseline_watts=baseline_watts,
         expires_boottime_ns=now_ns + seconds_to_ns(request.ttl_seconds),
         expires_seconds=clock.wall_seconds() + request.ttl_seconds,
+        fencing_token=_token(device, live, own=own),
     )
     outcome = GrantOutcome.GRANTED
     if own:
@@ -160,6 +174,13 @@ def _inherited(
     return record.lease.baseline_watts, record.ours_watts
 
 
+def _token(device: ControlledDevice, live: LeaseRecord | None, *, own: bool) -> int:
+    """Return the number of the acquisition: one's own lease keeps it."""
+    if own and live is not None:
+        return live.lease.fencing_token
+    return device.in_force.last_token + 1
+
+
 def _owns(lease: Lease, request: LeaseRequest, principal: str) -> bool:
     """Tell whether a lease is the asker's own: two clients may give themselves one name."""
     return (lease.holder, lease.principal) == (request.holder, principal)
@@ -176,7 +197,7 @@ def _held(lease: Lease, now_ns: int) -> LeaseHeld:
 
 
 def _check_rate(device: ControlledDevice, now_ns: int) -> None:
-    wait_seconds = device.rate.wait_seconds(now_ns)
+    wait_seconds = device.in_force.rate.wait_seconds(now_ns)
     if wait_seconds > 0:
         raise TooManyWrites(
             f"the limit of {device.uuid} was written too often lately; it may be written "

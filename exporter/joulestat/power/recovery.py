@@ -47,11 +47,16 @@ def take_up(
         device = devices.get(uuid)
         if record.boot_id != clock.boot_id():
             books.try_note(AuditPhase.EVENT, "drop", gpu_uuid=uuid, cause=EndCause.LOST)
-            books.try_forget(uuid)
+            if device is None:
+                books.try_forget_absent(uuid)
+            else:
+                device.in_force.count_end_of_left_lease()
+                books.try_forget(device)
         elif device is None:
             _LOG.warning("event=leased_gpu_missing gpu_uuid=%s", uuid)
         else:
             device.record = record
+            device.in_force.count_end_of_left_lease()
             device.ending = Ending(EndCause.RECOVERED, OURSELVES)
             left.append(device)
     return left

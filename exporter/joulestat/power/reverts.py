@@ -46,7 +46,7 @@ class Reverter:
         ending = device.ending or Ending(cause, principal)
         device.let_go(ending)
         revert = ending.done or self._settle(device, record, ending)
-        if ending.done is not None and self._books.try_forget(device.uuid):
+        if ending.done is not None and self._books.try_forget(device):
             device.let_go(None)
         else:
             ending.put_off(self._clock.boottime_ns())
@@ -92,6 +92,8 @@ class Reverter:
                 return Revert(RevertOutcome.FOREIGN, found_watts), LimitChange.FAILED, problem
             case Standing.OURS:
                 pass
+        # Never held up, but counted: what was put back is a write that the next lease waits for.
+        device.in_force.rate.take(self._clock.boottime_ns())
         written = device.write_watts(baseline_watts)
         # The read-back decides: a driver may answer with an error and still have set it.
         if written.seen_watts is not None and same_limit(written.seen_watts, baseline_watts):
@@ -100,7 +102,7 @@ class Reverter:
             return restored, LimitChange.REVERTED, ""
         device.record = record.with_ours(written.seen_watts)
         if device.record != record:
-            self._books.try_keep(device.record)
+            self._books.try_keep(device, device.record)
         return Revert(RevertOutcome.FAILED, written.seen_watts), LimitChange.FAILED, written.problem
 
     def _tell(
@@ -205,6 +207,7 @@ class Reverter:
             return False, intent
         if exactly(found_watts, wanted_watts):
             return True, intent
+        device.in_force.rate.take(self._clock.boottime_ns())
         written = device.write_watts(wanted_watts)
         intent = intent.with_ours(found_watts, written.seen_watts)
         seen_watts = written.seen_watts

@@ -12,12 +12,13 @@ class WriteRate:
     def __init__(self, *, interval_seconds: float, burst: int) -> None:
         self._interval_ns = seconds_to_ns(interval_seconds)
         self._slack_ns = (burst - 1) * self._interval_ns
-        self._empty_at_ns = 0
+        self.empty_at_ns = 0
+        """CLOCK_BOOTTIME when every write is earned back; kept across restarts."""
 
     def wait_seconds(self, now_ns: int) -> float:
         """Return how long until the next write is allowed; 0.0 means now."""
-        return ns_to_seconds(max(0, self._empty_at_ns - self._slack_ns - now_ns))
+        return ns_to_seconds(max(0, self.empty_at_ns - self._slack_ns - now_ns))
 
     def take(self, now_ns: int) -> None:
         """Count one write, whatever becomes of it: a refused one wears the driver as well."""
-        self._empty_at_ns = max(self._empty_at_ns, now_ns) + self._interval_ns
+        self.empty_at_ns = max(self.empty_at_ns, now_ns) + self._interval_ns
