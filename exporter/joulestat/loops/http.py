@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from joulestat.loops.handshakes import HastyLoop
 from joulestat.loops.listening import BACKLOG
 
 STOP_SECONDS = 3.0
@@ -64,7 +65,8 @@ class HttpLoop:
             path.unlink(missing_ok=True)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        with asyncio.Runner(loop_factory=HastyLoop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         await asyncio.gather(
