@@ -203,6 +203,24 @@ HANDLERS: Mapping[type[Exception], Handler] = MappingProxyType(
 """What answers which exception, as Starlette wants it."""
 
 
+def whole_answer(status: HTTPStatus, detail: str, *, retry_after_seconds: int = 0) -> bytes:
+    """Return an answer as it goes over the wire, for where no application is asked any more.
+
+    Args:
+        status: What to answer.
+        detail: What happened and what to do, for people.
+        retry_after_seconds: When to ask again; 0 for no such advice.
+    """
+    problem = Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
+    body = msgspec.json.encode(problem)
+    retry = f"Retry-After: {retry_after_seconds}\r\n" if retry_after_seconds else ""
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
 def _respond(problem: Problem, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     """Encode a problem; text that is no valid Unicode or too long is made so."""
     for name in ("detail", "field", "value", "allowed", "holder"):

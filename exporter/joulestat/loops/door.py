@@ -1,0 +1,235 @@
+"""Lets peers in at one listening socket, and sends somebody away when there is no room.
+
+Without a bound, whoever opens connections and asks nothing takes every file descriptor: then
+nobody gets in, and neither the database nor the driver can be opened any more.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+import struct
+from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Protocol, cast
+
+HANDSHAKE_SECONDS = 8.0
+"""TLS takes some packets to and fro; whoever takes longer holds back on purpose."""
+
+FAREWELL_SECONDS = 3.0
+"""How long a peer may take to say goodbye in TLS."""
+
+BATCH = 16
+"""Peers let in at a time, so that what the others send is read in between."""
+
+YOUNG_SECONDS = 0.25
+"""So long after it came, a peer is taken for one that asks and was not heard yet."""
+
+BREATH_SECONDS = 0.1
+"""How long nobody is let in when the host itself has no room."""
+
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+_CREDENTIALS = struct.Struct("3i")
+"""Linux's ``struct ucred``: process, user and group."""
+
+
+class Connection(Protocol):
+    """What reads one connection, as the door sees it: an ``asyncio.Protocol``.
+
+    Attributes:
+        when_lost: To be called when the connection is gone.
+    """
+
+    when_lost: Callable[[], None]
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when it has been the peer's turn, in the loop's time; None while it is ours."""
+
+    def dismiss(self) -> None:
+        """End it, for another to have its place."""
+
+
+class _Guest:
+    """One peer that was let in."""
+
+    def __init__(self, sock: socket.socket, peer: Hashable, connection: Connection) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.connection = connection
+        self.welcome: asyncio.Task[None] | None = None
+
+
+class Door:
+    """One listening socket; all on the thread of one event loop."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        connection: Callable[[], Connection],
+        *,
+        most: int,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """Prepare; nobody is let in yet.
+
+        Args:
+            listening: Bound and listening.
+            connection: Makes what reads a connection.
+            most: Connections at a time.
+            tls: Returns the context of a new connection; None for plain ones.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._listening = listening
+        self._connection = connection
+        self._most = most
+        self._tls = tls
+        self._guests: dict[_Guest, None] = {}
+        self._crowds: Counter[Hashable] = Counter()
+        self._is_open = False
+
+    def open(self) -> None:
+        """Begin to let peers in."""
+        self._listening.settimeout(0)
+        self._is_open = True
+        self._loop.add_reader(self._listening, self._let_in)
+
+    def close(self) -> None:
+        """Let nobody in any more; who is in stays, but for those who cannot be understood yet."""
+        self._is_open = False
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        for guest in self._guests:
+            if guest.welcome is not None:
+                guest.welcome.cancel()
+
+    def _let_in(self) -> None:
+        leaving: list[_Guest] | None = None
+        for _ in range(BATCH):
+            try:
+                sock, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._take_a_breath()
+                return
+            guest = _Guest(sock, _peer(sock, address), self._connection())
+            if len(self._guests) >= self._most:
+                leaving = self._by_patience() if leaving is None else leaving
+                self._make_room(leaving)
+            self._welcome(guest)
+
+    def _take_a_breath(self) -> None:
+        """Wait a moment: the socket stays ready, so that accepting again at once would spin."""
+        self._make_room(self._by_patience())
+        self._loop.remove_reader(self._listening)
+        self._loop.call_later(BREATH_SECONDS, self._breathe_on)
+
+    def _breathe_on(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._listening, self._let_in)
+
+    def _by_patience(self) -> list[_Guest]:
+        """Return who may be sent away, first whom to send first, at the end of the list.
+
+        Of the peer with most connections, the one that has kept us waiting longest.
+        """
+        waiting = [
+            (self._crowds[guest.peer], -since, guest)
+            for guest in self._guests
+            if (since := guest.connection.waiting_since) is not None
+        ]
+        waiting.sort(key=lambda each: each[:2])
+        return [guest for _, _, guest in waiting]
+
+    def _make_room(self, leaving: list[_Guest]) -> None:
+        while leaving:
+            guest = leaving.pop()
+            if guest in self._guests and not self._was_not_heard(guest):
+                self._send_away(guest)
+                return
+
+    def _was_not_heard(self, guest: _Guest) -> bool:
+        """Tell whether a peer has just sent something that will be read in a moment."""
+        since = guest.connection.waiting_since
+        if since is None:
+            return True
+        if self._loop.time() - since > YOUNG_SECONDS:
+            return False
+        try:
+            return bool(guest.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
+
+    def _send_away(self, guest: _Guest) -> None:
+        self._forget(guest)
+        if guest.welcome is not None:
+            guest.welcome.cancel()
+        else:
+            guest.connection.dismiss()
+
+    def _welcome(self, guest: _Guest) -> None:
+        guest.connection.when_lost = partial(self._forget, guest)
+        self._guests[guest] = None
+        self._crowds[guest.peer] += 1
+        guest.welcome = self._loop.create_task(
+            self._connect(guest, one_too_many=len(self._guests) > self._most)
+        )
+
+    async def _connect(self, guest: _Guest, *, one_too_many: bool) -> None:
+        try:
+            terms = self._terms()
+        except OSError:  # no certificate to show; who should know it has logged it
+            guest.sock.close()
+            self._forget(guest)
+            return
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: cast("asyncio.Protocol", guest.connection), guest.sock, **terms
+            )
+        except OSError:  # the peer left, or does not speak TLS
+            self._forget(guest)
+        except BaseException:
+            self._forget(guest)
+            raise
+        else:
+            guest.welcome = None
+            if one_too_many:
+                self._send_away(guest)
+
+    def _terms(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls(),
+            "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+            "ssl_shutdown_timeout": FAREWELL_SECONDS,
+        }
+
+    def _forget(self, guest: _Guest) -> None:
+        """Count a guest no more. Idempotent."""
+        if guest not in self._guests:
+            return
+        del self._guests[guest]
+        self._crowds[guest.peer] -= 1
+        if not self._crowds[guest.peer]:
+            del self._crowds[guest.peer]
+
+
+def _peer(sock: socket.socket, address: Any) -> Hashable:
+    """Return whose connection it is: a host, an IPv6 network of one, or a local user."""
+    if sock.family == socket.AF_UNIX:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return cast("int", _CREDENTIALS.unpack(credentials)[1])
+    if sock.family == socket.AF_INET6:
+        packed = socket.inet_pton(socket.AF_INET6, address[0].partition("%")[0])
+        # A host has as many addresses there as it wants, but all with one beginning; an IPv4
+        # address in IPv6's clothes has its own part at the end.
+        return packed if packed.startswith(_IPV4_MAPPED) else packed[:8]
+    return cast("str", address[0])
