@@ -33,6 +33,7 @@ class LimitAuthority(Protocol):
         principal: str,
         dry_run: bool = False,
         idempotency_key: str | None = None,
+        if_match: int | None = None,
     ) -> Grant:
         """Grant, renew or change a lease; see ``Governor.grant``.
 
@@ -41,7 +42,15 @@ class LimitAuthority(Protocol):
         """
         ...
 
-    def release(self, device_uuid: str, *, principal: str, holder: str | None = None) -> Revert:
+    def release(
+        self,
+        device_uuid: str,
+        *,
+        principal: str,
+        holder: str | None = None,
+        fencing_token: int | None = None,
+        if_match: int | None = None,
+    ) -> Revert:
         """End a lease and put the baseline back; see ``Governor.release``.
 
         Raises:

@@ -1,0 +1,290 @@
+"""The exporter's end of the socket: asks the actuator, and knows how old its last word is."""
+
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from joulestat.actuator.failures import error_of
+from joulestat.actuator.wire import (
+    MAX_ANSWER_BYTES,
+    PROTOCOL,
+    GrantLease,
+    ListControls,
+    Listed,
+    ReadAudit,
+    ReleaseLease,
+    Request,
+    RevertAll,
+    WireError,
+    line,
+    parse_answer,
+    parse_result,
+    raw,
+)
+from joulestat.domain.clock import Clock
+from joulestat.domain.errors import ControlReadOnly, JoulestatError
+from joulestat.domain.limit import Grant, Lease, LeaseRequest, PowerControl, Revert
+from joulestat.domain.units import ns_to_seconds, seconds_to_ns
+
+REFRESH_SECONDS = 0.25
+"""How often the published state is asked for: leases begin and end as seldom as this matters."""
+
+STALE_SECONDS = 2.0
+"""From then on the last word says nothing about leases any more."""
+
+LIST_TIMEOUT_SECONDS = 1.0
+WRITE_TIMEOUT_SECONDS = 20.0
+"""Longer than the actuator waits for a driver: it answers before anybody gives up on it."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _LastWord:
+    """What the actuator said last, and when, CLOCK_MONOTONIC."""
+
+    read_only_reason: str | None
+    controls: Mapping[str, PowerControl]
+    without_leases: Mapping[str, PowerControl]
+    at_ns: int
+
+
+class ActuatorClient:
+    """A ``LimitAuthority`` in another process. Any thread may call any method.
+
+    Every request has a connection of its own, so there is none to lose: an actuator that was
+    started again answers the next request.
+    """
+
+    def __init__(
+        self, path: Path, clock: Clock, *, on_write: Callable[[str], None] | None = None
+    ) -> None:
+        """Make a client; nothing is asked yet.
+
+        Args:
+            path: The actuator's socket.
+            clock: Tells the age of its last word, and when to give up.
+            on_write: Called with a device's UUID when its limit is about to be written, or was,
+                as far as that can be known from here.
+        """
+        self._path = path
+        self._clock = clock
+        self._on_write = on_write
+        self._refreshing = Lock()
+        self._last: _LastWord | None = None
+        self._problem = f"the actuator at {path} has not been asked yet"
+        self._told = ""
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """Why no lease can be granted, None where one can."""
+        last = self._fresh()
+        return self._problem if last is None else last.read_only_reason
+
+    def controls(self) -> Mapping[str, PowerControl]:
+        """Return every device's state as heard last.
+
+        Without a word for STALE_SECONDS, no lease is shown and nothing is writable: whether they
+        are is not known. What was counted stays, because it is still true.
+        """
+        last = self._fresh()
+        if last is not None:
+            return last.controls
+        return MappingProxyType({}) if self._last is None else self._last.without_leases
+
+    def lease(self, device_uuid: str) -> Lease | None:
+        """Return the lease in force, None without one and where that is not known."""
+        control = self.controls().get(device_uuid)
+        return None if control is None else control.lease
+
+    def refresh(self) -> None:
+        """Ask for the state. For a loop, every REFRESH_SECONDS; never raises for the actuator."""
+        with self._refreshing:
+            asked_ns = self._clock.monotonic_ns()
+            try:
+                listed = self._ask(ListControls(PROTOCOL), Listed, LIST_TIMEOUT_SECONDS)
+            except JoulestatError as error:
+                self._problem = str(error)
+                self._tell(self._problem)
+                return
+            self._tell("")
+            before = self._last
+            self._last = _LastWord(
+                listed.read_only_reason,
+                MappingProxyType(listed.controls),
+                MappingProxyType({u: _without_lease(c) for u, c in listed.controls.items()}),
+                asked_ns,
+            )
+            if before is not None:
+                self._note_writes(before.controls, self._last.controls)
+
+    def grant(
+        self,
+        device_uuid: str,
+        request: LeaseRequest,
+        *,
+        principal: str,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+        if_match: int | None = None,
+    ) -> Grant:
+        """Ask for a lease; see ``Governor.grant``.
+
+        Raises:
+            LeaseError: As the actuator's governor raised it; ControlReadOnly also where the
+                actuator does not answer.
+        """
+        wanted = GrantLease(
+            PROTOCOL, device_uuid, raw(request), principal, dry_run, idempotency_key, if_match
+        )
+        if not dry_run:
+            self._announce(device_uuid)
+        grant = self._ask(wanted, Grant, WRITE_TIMEOUT_SECONDS)
+        self.refresh()
+        return grant
+
+    def release(
+        self,
+        device_uuid: str,
+        *,
+        principal: str,
+        holder: str | None = None,
+        fencing_token: int | None = None,
+        if_match: int | None = None,
+    ) -> Revert:
+        """Ask for a lease's end; see ``Governor.release``.
+
+        Raises:
+            LeaseError: As for ``grant``.
+        """
+        self._announce(device_uuid)
+        wanted = ReleaseLease(PROTOCOL, device_uuid, principal, holder, fencing_token, if_match)
+        revert = self._ask(wanted, Revert, WRITE_TIMEOUT_SECONDS)
+        self.refresh()
+        return revert
+
+    def revert_all(self, *, principal: str) -> Mapping[str, Revert]:
+        """Ask for the end of every lease.
+
+        Raises:
+            ControlReadOnly: The actuator does not answer.
+        """
+        for device_uuid in self.controls():
+            self._announce(device_uuid)
+        reverts = self._ask(
+            RevertAll(PROTOCOL, principal), dict[str, Revert], WRITE_TIMEOUT_SECONDS
+        )
+        self.refresh()
+        return reverts
+
+    def audit_records(self, after_seq: int, limit: int) -> Sequence[Mapping[str, object]]:
+        """Return records of the actuator's audit log after a number, oldest first.
+
+        Raises:
+            StateError: It cannot be read.
+            ControlReadOnly: The actuator does not answer.
+        """
+        records: list[dict[str, Any]] = []
+        while len(records) < limit:
+            part = self._ask(
+                ReadAudit(PROTOCOL, after_seq, limit - len(records)),
+                list[dict[str, Any]],
+                WRITE_TIMEOUT_SECONDS,
+            )
+            if not part:
+                break
+            records += part
+            after_seq = int(part[-1]["seq"])
+        return records
+
+    def _fresh(self) -> _LastWord | None:
+        last = self._last
+        if last is None:
+            return None
+        age_ns = self._clock.monotonic_ns() - last.at_ns
+        return last if age_ns <= seconds_to_ns(STALE_SECONDS) else None
+
+    def _announce(self, device_uuid: str) -> None:
+        if self._on_write is not None:
+            self._on_write(device_uuid)
+
+    def _note_writes(
+        self, before: Mapping[str, PowerControl], now: Mapping[str, PowerControl]
+    ) -> None:
+        """Announce what was written without us: leases that ended, and other peers' requests."""
+        for device_uuid, control in now.items():
+            former = before.get(device_uuid)
+            if former is not None and former.changes != control.changes:
+                self._announce(device_uuid)
+
+    def _tell(self, problem: str) -> None:
+        """Log it when the actuator goes, when it comes back, and when the reason changes."""
+        if problem == self._told:
+            return
+        self._told = problem
+        if problem:
+            log.error("event=actuator_gone problem=%r", problem)
+        else:
+            log.info("event=actuator_answers path=%s", self._path)
+
+    def _ask(self, request: Request, kind: type[T], timeout_seconds: float) -> T:
+        deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_seconds)
+        with socket.socket(socket.AF_UNIX) as connection:
+            self._connect(connection, timeout_seconds)
+            try:
+                connection.sendall(line(request))
+                text = self._read(connection, deadline_ns)
+            except OSError as error:
+                why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+                raise ControlReadOnly(
+                    f"the actuator does not answer on {self._path} ({why}); whether the request "
+                    "was carried out is not known: see GET /v1/gpus, or send it again with the "
+                    "same Idempotency-Key"
+                ) from error
+        try:
+            answer = parse_answer(text)
+            if answer.failure is not None:
+                raise error_of(answer.failure)
+            return parse_result(answer.result, kind)
+        except WireError as error:
+            raise ControlReadOnly(f"the actuator on {self._path} is another one: {error}") from None
+
+    def _connect(self, connection: socket.socket, timeout_seconds: float) -> None:
+        connection.settimeout(timeout_seconds)
+        try:
+            connection.connect(str(self._path))
+        except OSError as error:
+            raise ControlReadOnly(
+                f"the actuator does not answer on {self._path} ({error.strerror or error}); "
+                "nothing was changed. See that 'joulestat actuator' runs and that this user may "
+                "use its socket"
+            ) from error
+
+    def _read(self, connection: socket.socket, deadline_ns: int) -> bytes:
+        """Return the answer's line.
+
+        Raises:
+            OSError: It did not come, or not in time.
+        """
+        text = bytearray()
+        while not text.endswith(b"\n"):
+            left_seconds = ns_to_seconds(deadline_ns - self._clock.monotonic_ns())
+            if left_seconds <= 0:
+                raise TimeoutError
+            connection.settimeout(left_seconds)
+            part = connection.recv(65_536)
+            text += part
+            if not part or len(text) > MAX_ANSWER_BYTES:
+                raise OSError("it closed the connection" if not part else "it says too much")
+        return bytes(text)
+
+
+def _without_lease(control: PowerControl) -> PowerControl:
+    return replace(control, writable=False, lease=None, drift=False, baseline_watts=None)
