@@ -12,6 +12,7 @@ from joulestat.optimizer.history.facts import RunHistory
 from joulestat.optimizer.history.prometheus import PrometheusHistory
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.selector import equals
+from joulestat.optimizer.addresses.given import GivenAddresses
 from joulestat.optimizer.publish import LeasePublisher
 from joulestat.optimizer.rounds import Optimizer, Question
 from joulestat.optimizer.search.choose import choose
@@ -240,7 +241,7 @@ def test_only_what_is_seen_live_is_acted_on(
     reader: PrometheusHistory, run: TrainingHistory, later: float, errors: int
 ) -> None:
     """An ended run has nothing left to limit; one that is not seen may go on unseen."""
-    publisher = LeasePublisher([AdminClient("unix:/nonexistent/admin.sock")], 60.0)
+    publisher = LeasePublisher(GivenAddresses([AdminClient("unix:/nonexistent/admin.sock")]), 60.0)
     optimizer = Optimizer(reader, Question(Cost(0.5), MINIMUM), publisher)
     (outcome,) = optimizer.round([run.run], run.end_seconds + later)
 

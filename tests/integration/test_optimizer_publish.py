@@ -7,6 +7,7 @@ import pytest
 
 from joulestat.client.admin import AdminClient
 from joulestat.domain.plan import Action, Decision
+from joulestat.optimizer.addresses.given import GivenAddresses
 from joulestat.optimizer.publish import HOLDER, LeasePublisher, ttl_for
 from servers.exporter import Exporter
 
@@ -68,7 +69,7 @@ def test_a_limit_is_held_on_all_devices_of_a_run_wherever_they_are(
     admins: list[AdminClient],
 ) -> None:
     uuids = uuids_of(admins[0]) + uuids_of(admins[1])
-    published = LeasePublisher(admins, TTL_SECONDS).publish(a_decision(uuids))
+    published = LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(a_decision(uuids))
 
     assert (tuple(uuids), (), ()) == (published.leased, published.released, published.errors)
     assert dict.fromkeys(uuids, (HOLDER, 250.0)) == leases(admins)
@@ -76,7 +77,9 @@ def test_a_limit_is_held_on_all_devices_of_a_run_wherever_they_are(
 
 def test_a_lease_says_why_and_ends_by_itself(admins: list[AdminClient]) -> None:
     (uuid, _) = uuids_of(admins[0])
-    LeasePublisher(admins, TTL_SECONDS).publish(a_decision([uuid], action=Action.PROBE))
+    LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(
+        a_decision([uuid], action=Action.PROBE)
+    )
     lease = admins[0].gpu(uuid)["lease"]
 
     assert "llama: probe 250 W" == lease["reason"]
@@ -85,7 +88,7 @@ def test_a_lease_says_why_and_ends_by_itself(admins: list[AdminClient]) -> None:
 
 def test_the_same_decision_renews_and_another_changes(admins: list[AdminClient]) -> None:
     uuids = uuids_of(admins[0])
-    publisher = LeasePublisher(admins, TTL_SECONDS)
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
     for watts in (250, 250, 200):
         assert () == publisher.publish(a_decision(uuids, watts=watts)).errors
         assert dict.fromkeys(uuids, (HOLDER, float(watts))) == leases(admins)
@@ -93,8 +96,8 @@ def test_the_same_decision_renews_and_another_changes(admins: list[AdminClient])
 
 def test_a_new_process_takes_over_what_an_earlier_one_leased(admins: list[AdminClient]) -> None:
     uuids = uuids_of(admins[0])
-    LeasePublisher(admins, TTL_SECONDS).publish(a_decision(uuids, watts=250))
-    LeasePublisher(admins, TTL_SECONDS).publish(a_decision(uuids, watts=200))
+    LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(a_decision(uuids, watts=250))
+    LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(a_decision(uuids, watts=200))
 
     assert dict.fromkeys(uuids, (HOLDER, 200.0)) == leases(admins)
 
@@ -103,7 +106,7 @@ def test_where_one_device_is_refused_the_others_are_released(admins: list[AdminC
     uuids = uuids_of(admins[0]) + uuids_of(admins[1])
     taken = uuids[-1]
     admins[1].put_lease(taken, power_limit_watts=220, ttl_seconds=60, holder="kim", reason="mine")
-    published = LeasePublisher(admins, TTL_SECONDS).publish(a_decision(uuids))
+    published = LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(a_decision(uuids))
 
     assert ((), tuple(uuids[:-1])) == (published.leased, published.released)
     assert 1 == len(published.errors)
@@ -113,7 +116,7 @@ def test_where_one_device_is_refused_the_others_are_released(admins: list[AdminC
 
 
 def test_a_device_that_no_exporter_has_is_said(admins: list[AdminClient]) -> None:
-    published = LeasePublisher(admins, TTL_SECONDS).publish(
+    published = LeasePublisher(GivenAddresses(admins), TTL_SECONDS).publish(
         a_decision([*uuids_of(admins[0]), "GPU-elsewhere"])
     )
 
@@ -123,7 +126,7 @@ def test_a_device_that_no_exporter_has_is_said(admins: list[AdminClient]) -> Non
 
 def test_no_advice_ends_what_was_held(admins: list[AdminClient]) -> None:
     uuids = uuids_of(admins[0])
-    publisher = LeasePublisher(admins, TTL_SECONDS)
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
     publisher.publish(a_decision(uuids))
     published = publisher.publish(a_decision(uuids, action=Action.NONE, watts=None))
 
@@ -133,7 +136,7 @@ def test_no_advice_ends_what_was_held(admins: list[AdminClient]) -> None:
 
 def test_a_device_that_the_run_gave_up_is_released(admins: list[AdminClient]) -> None:
     first, second = uuids_of(admins[0])
-    publisher = LeasePublisher(admins, TTL_SECONDS)
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
     publisher.publish(a_decision([first, second]))
     published = publisher.publish(a_decision([second]))
 
@@ -143,7 +146,7 @@ def test_a_device_that_the_run_gave_up_is_released(admins: list[AdminClient]) ->
 
 def test_at_the_end_probes_are_released_and_holds_may_be_kept(admins: list[AdminClient]) -> None:
     held, probed = uuids_of(admins[0])
-    publisher = LeasePublisher(admins, TTL_SECONDS)
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
     publisher.publish(a_decision([held], run="held"))
     publisher.publish(a_decision([probed], run="probed", action=Action.PROBE))
 
@@ -157,7 +160,7 @@ def test_what_others_hold_is_not_released(admins: list[AdminClient]) -> None:
     (uuid, _) = uuids_of(admins[0])
     admins[0].put_lease(uuid, power_limit_watts=220, ttl_seconds=60, holder="kim", reason="mine")
 
-    assert () == LeasePublisher(admins, TTL_SECONDS).release().released
+    assert () == LeasePublisher(GivenAddresses(admins), TTL_SECONDS).release().released
     assert [uuid] == list(leases(admins))
 
 
@@ -165,7 +168,7 @@ def test_an_exporter_that_is_away_is_said_with_what_becomes_of_the_leases(
     admins: list[AdminClient],
 ) -> None:
     nobody = AdminClient("unix:/nonexistent/admin.sock")
-    published = LeasePublisher([nobody], TTL_SECONDS).publish(a_decision(["GPU-0"]))
+    published = LeasePublisher(GivenAddresses([nobody]), TTL_SECONDS).publish(a_decision(["GPU-0"]))
 
     assert () == published.leased
     assert "there is no such socket" in published.errors[0]
@@ -176,7 +179,7 @@ def test_an_exporter_that_is_away_keeps_no_limit_from_another_nodes_devices(
     admins: list[AdminClient],
 ) -> None:
     nobody = AdminClient("unix:/nonexistent/admin.sock")
-    publisher = LeasePublisher([nobody, *admins], TTL_SECONDS)
+    publisher = LeasePublisher(GivenAddresses([nobody, *admins]), TTL_SECONDS)
     uuids = uuids_of(admins[1])
 
     published = publisher.publish(a_decision(uuids))
@@ -195,7 +198,7 @@ def test_a_write_that_comes_too_soon_leaves_what_is_held(tmp_path_factory: Any) 
     with Exporter(tmp_path_factory.mktemp("e"), "--admin.write-interval", "1h") as exporter:
         admins = [AdminClient(f"unix:{exporter.admin_socket}", exporter.token)]
         uuids = uuids_of(admins[0])
-        publisher = LeasePublisher(admins, TTL_SECONDS)
+        publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
         held = 150
         while not (published := publisher.publish(a_decision(uuids, watts=held + 10))).errors:
             held += 10

@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from joulestat.cli.admin_flags import AdminFlags
 from joulestat.cli.prometheus_flags import PrometheusFlags, refuse
-from joulestat.cli.secret_file import secret_in
-from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import ConfigError
 from joulestat.domain.tariff import Tariff
 from joulestat.optimizer.evidence.profile import Minimum
@@ -23,7 +22,7 @@ ONE_SHOT_TTL_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flags(PrometheusFlags):
+class Flags(AdminFlags, PrometheusFlags):
     """The command line, parsed; names and meanings are those of its options."""
 
     history_files: tuple[Path, ...]
@@ -44,8 +43,6 @@ class Flags(PrometheusFlags):
     straggler_aware: bool
     explore: bool
     apply: bool
-    admin_urls: tuple[str, ...]
-    admin_token_file: Path | None
     lease_ttl: float | None
     keep_lease: bool
     watch: float | None
@@ -64,7 +61,8 @@ class Flags(PrometheusFlags):
         Raises:
             click.UsageError: Which, and what to do.
         """
-        wrong = self._wrong_source() | self.wrong_prometheus() | self._wrong_use(ctx)
+        wrong = self._wrong_source() | self.wrong_prometheus() | self.wrong_admin()
+        wrong |= self._wrong_use(ctx)
         refuse(wrong, ctx)
         if self.plot is not None:
             try:
@@ -85,6 +83,8 @@ class Flags(PrometheusFlags):
                 self.history_admin and not self.admin_urls
             ),
             "--match selects series of --prometheus.url": bool(self.matches) and own,
+            "--admin.url-template and --admin.addresses-file go by labels of --prometheus.url; "
+            "give --admin.url": self.finds_admins and own,
             "--straggler-aware needs --prometheus.url: it reads GPUs one by one": (
                 self.straggler_aware and own
             ),
@@ -95,7 +95,9 @@ class Flags(PrometheusFlags):
         money = self.objective == "money"
         return {
             "give either --run RUN or --all-runs": (self.run is None) is not self.all_runs,
-            "--apply needs --admin.url, the exporter's admin API": apply and not self.admin_urls,
+            "--apply needs --admin.url, --admin.url-template or --admin.addresses-file": (
+                apply and not self.has_admins
+            ),
             "--apply acts now: it cannot go with --at": apply and past,
             "--watch follows the present: it cannot go with --at": watch and past,
             "--keep-lease is for --watch with --apply": self.keep_lease and not (apply and watch),
@@ -172,16 +174,7 @@ class Flags(PrometheusFlags):
         ttl_seconds = self.lease_ttl or (
             ONE_SHOT_TTL_SECONDS if self.watch is None else ttl_for(self.watch)
         )
-        return LeasePublisher(self.admins(), ttl_seconds)
-
-    def admins(self) -> list[AdminClient]:
-        """Return a client of each admin API that is named.
-
-        Raises:
-            AdminError: A URL cannot be used.
-        """
-        token = None if self.admin_token_file is None else secret_in(self.admin_token_file)
-        return [AdminClient(url, token) for url in self.admin_urls]
+        return LeasePublisher(self.addresses(), ttl_seconds)
 
 
 def _typed(ctx: click.Context, parameter: str) -> bool:

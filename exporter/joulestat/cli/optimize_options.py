@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from joulestat.cli.admin_options import ADMIN
 from joulestat.cli.moments import Duration, Moment
 from joulestat.cli.prometheus_options import MATCH, PROMETHEUS, many
 from joulestat.optimizer.evidence.profile import Minimum
@@ -100,20 +101,7 @@ control_options = many(
     click.option(
         "--apply", "apply", is_flag=True, help="Hold the limit on the run's GPUs, as leases."
     ),
-    click.option(
-        "--admin.url",
-        "admin_urls",
-        multiple=True,
-        metavar="URL",
-        help="Admin API of an exporter: unix:/PATH or http://127.0.0.1:PORT. Repeatable.",
-    ),
-    click.option(
-        "--admin.token-file",
-        "admin_token_file",
-        type=_FILE,
-        envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
-        help="File with the admin API's token.",
-    ),
+    *ADMIN,
     click.option("--lease-ttl", type=Duration(), help="Default 15m; with --watch three rounds."),
     click.option("--keep-lease", is_flag=True, help="At the end of --watch let holds run out."),
     click.option("--watch", type=Duration(), metavar="INTERVAL", help="Decide anew, this often."),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from joulestat.cli.secret_file import secret_in
+from joulestat.optimizer.history import query_parameters
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.query_record import OnQuery
 from joulestat.optimizer.history.selector import Matcher, equals
@@ -21,6 +22,7 @@ class PrometheusFlags:
     prometheus_user: str | None
     prometheus_password_file: Path | None
     prometheus_headers: tuple[str, ...]
+    prometheus_params: tuple[str, ...]
     prometheus_ca_file: Path | None
     prometheus_certificate_file: Path | None
     prometheus_key_file: Path | None
@@ -49,6 +51,7 @@ class PrometheusFlags:
             bearer_token=None if token_file is None else secret_in(token_file),
             basic_auth=basic_auth,
             headers=dict(_header(text) for text in self.prometheus_headers),
+            parameters=[_parameter(text) for text in self.prometheus_params],
             timeout_seconds=self.prometheus_timeout,
             ca_file=self.prometheus_ca_file,
             client_certificate=(
@@ -96,6 +99,16 @@ def _header(text: str) -> tuple[str, str]:
     if not (text.isascii() and text.isprintable()):
         raise click.BadParameter(f"{text!r} is not plain ASCII", param_hint="--prometheus.header")
     return _pair(text, ":", "--prometheus.header")
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, value = _pair(text, "=", "--prometheus.param")
+    if name in query_parameters.OWN:
+        raise click.BadParameter(
+            f"{name} is set by joulestat itself: {query_parameters.OWN[name]}",
+            param_hint="--prometheus.param",
+        )
+    return name, value
 
 
 def _pair(text: str, separator: str, option: str) -> tuple[str, str]:

@@ -58,6 +58,13 @@ PROMETHEUS = (
         help="Further header, for example X-Scope-OrgID:team-a. Repeatable.",
     ),
     click.option(
+        "--prometheus.param",
+        "prometheus_params",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Further parameter of every query, for example engine=thanos. Repeatable.",
+    ),
+    click.option(
         "--prometheus.ca-file",
         "prometheus_ca_file",
         type=_FILE,

@@ -4,13 +4,15 @@ Training code never loads it.
 """
 
 import json
+import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from joulestat.client.encrypted import SCHEME, EncryptedTransport, parse_https
 from joulestat.client.outbox import monotonic_ns
-from joulestat.client.target import Target, parse_target
+from joulestat.client.refusals import refusal_text, silence_advice
+from joulestat.client.target import parse_target
 from joulestat.client.transport import Reply, Transport
 from joulestat.domain.errors import AdminError
 from joulestat.domain.units import seconds_to_ns
@@ -19,14 +21,7 @@ ANSWER_LIMIT_BYTES = 16 * 2**20
 """A thousand audit records are well below it."""
 
 _OK = range(200, 300)
-_REDIRECT = range(300, 400)
 _NO_CONTENT = 204
-_UNAUTHORIZED = 401
-_ADVICE = {
-    _UNAUTHORIZED: "check the token: it may be wrong or expired",
-    403: "this token's role may not do that, or the admin API does not serve this peer",
-    404: "check the GPU's UUID, and that this is the admin listener, not the public one",
-}
 
 
 class AdminClient:
@@ -36,27 +31,42 @@ class AdminClient:
     over a network in the clear. Any thread may call it.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        timeout_seconds: float = 10.0,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Make a client; nothing is sent yet.
 
         Args:
-            url: ``unix:/path/to/socket``, or ``http://127.0.0.1:port`` on this host.
+            url: ``unix:/path/to/socket``, ``http://127.0.0.1:port`` on this host, or, where an
+                exporter is behind something that speaks TLS, ``https://host:port``.
             token: What follows ``Authorization: Bearer``.
             timeout_seconds: Limit on each call as a whole.
+            tls: Whom to believe over https, from ``encrypted.tls_context``; None for nobody.
 
         Raises:
             AdminError: The URL or the token cannot be used.
         """
+        encrypted = url.startswith(SCHEME)
         try:
-            self._target = parse_target(url)
+            self._target = parse_https(url) if encrypted else parse_target(url)
         except ValueError as error:
             raise AdminError(f"admin API: {error}") from None
-        if not self._target.is_local:
+        if encrypted and tls is None:
+            msg = f"admin API: {url!r} is encrypted, and no authority to believe was named"
+            raise AdminError(msg)
+        if not encrypted and not self._target.is_local:
             msg = (
                 f"admin API: {url!r} is not on this host, and the token would cross the network "
-                "unencrypted; use the Unix socket, or forward it (ssh -L) and name 127.0.0.1"
+                "unencrypted; use https, or the Unix socket, or forward it (ssh -L) and name "
+                "127.0.0.1"
             )
             raise AdminError(msg)
+        self._tls = tls if encrypted else None
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise AdminError("admin API: the token is empty or has characters no token has")
         self._token = token
@@ -208,7 +218,7 @@ class AdminClient:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Return an answer with a status of success."""
-        transport = Transport(self._target, monotonic_ns, body_limit_bytes=ANSWER_LIMIT_BYTES)
+        transport = self._transport()
         all_headers = {"Accept": "application/json", "Connection": "close", **(headers or {})}
         if self._token is not None:
             all_headers["Authorization"] = f"Bearer {self._token}"
@@ -227,15 +237,21 @@ class AdminClient:
         finally:
             transport.close()
         if reply.status not in _OK:
-            advice = _ADVICE.get(reply.status, "")
-            if reply.status == _UNAUTHORIZED and self._token is None:
-                advice = "no token was sent: give --admin.token-file"
-            text = f"{method} {self._target.url}{path}: {_problem(reply, advice)}"
+            refusal = refusal_text(reply, with_token=self._token is not None)
+            text = f"{method} {self._target.url}{path}: {refusal}"
             raise AdminError(text, status=reply.status)
         return reply
 
+    def _transport(self) -> Transport:
+        limit_bytes = ANSWER_LIMIT_BYTES
+        if self._tls is None:
+            return Transport(self._target, monotonic_ns, body_limit_bytes=limit_bytes)
+        return EncryptedTransport(
+            self._target, monotonic_ns, self._tls, body_limit_bytes=limit_bytes
+        )
+
     def _unreachable(self, error: OSError) -> str:
-        advice = _what_to_do(self._target, error)
+        advice = silence_advice(self._target, error)
         return f"no answer from the admin API at {self._target.url} ({error}); {advice}"
 
     def _no_answer_of_ours(self, method: str, path: str) -> AdminError:
@@ -247,32 +263,3 @@ class AdminClient:
 
 def _gpu_path(uuid: str) -> str:
     return f"/v1/gpus/{quote(uuid, safe='')}"
-
-
-def _problem(reply: Reply, advice: str) -> str:
-    """Return what a refusal says: its status, its problem document, and what to do."""
-    if reply.status in _REDIRECT:
-        location = reply.headers.get("location", "")[:200]
-        return f"{reply.status}, a redirect to {location!r}; not followed, the token stays here"
-    try:
-        document = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        return f"{reply.status}" + (f"; {advice}" if advice else "")
-    parts = [f"{reply.status} {document.get('title', '')}".rstrip()]
-    parts += [str(document["detail"])] if document.get("detail") else []
-    parts += [
-        f"{key}: {document[key]}"
-        for key in ("field", "value", "allowed", "holder", "retry_after_seconds")
-        if document.get(key)
-    ]
-    return "; ".join([*parts, advice] if advice else parts)
-
-
-def _what_to_do(target: Target, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "this user may not open the socket: ask who runs the exporter for its group"
-    if target.path and not Path(target.path).exists():
-        return "there is no such socket: is the exporter running, with its admin API enabled?"
-    return "is the exporter running, with its admin API enabled at this address?"

@@ -16,6 +16,7 @@ from joulestat.demo.trainer import RUN
 from joulestat.domain.clock import Clock
 from joulestat.domain.plan import Action, Decision
 from joulestat.domain.units import ns_to_seconds
+from joulestat.optimizer.addresses.given import GivenAddresses
 from joulestat.optimizer.history.prometheus import PrometheusHistory
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.publish import LeasePublisher, ttl_for
@@ -96,7 +97,7 @@ class Play:
             minimum=self._options.minimum,
             explore=True,
         )
-        publisher = LeasePublisher([admin], ttl_for(ROUND_SECONDS))
+        publisher = LeasePublisher(GivenAddresses([admin]), ttl_for(ROUND_SECONDS))
         return Optimizer(PrometheusHistory(prometheus), question, publisher)
 
     def _decide_until_held(self, scene: Scene, optimizer: Optimizer, stopping: Stopping) -> None:

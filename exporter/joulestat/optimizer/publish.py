@@ -1,17 +1,20 @@
 """Carries decisions to the exporters, as leases: a limit that nobody renews ends by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError
 from joulestat.domain.plan import Action, Decision
+from joulestat.optimizer.addresses.given import Addresses
 
 HOLDER = "optimizer"
 SHORTEST_TTL_SECONDS = 60.0
 ROUNDS_PER_TTL = 3
 """A lease outlives two missed rounds, no more."""
 
+_NOT_KNOWN: Mapping[str, Collection[str]] = MappingProxyType({})
 _NOT_FOUND = 404
 _HELD = 409
 _TOO_MANY_WRITES = 429
@@ -52,26 +55,44 @@ def ttl_for(watch_seconds: float) -> float:
 class LeasePublisher:
     """Holds the decided limits on all devices of a run, or on none. For one thread."""
 
-    def __init__(self, admins: Sequence[AdminClient], ttl_seconds: float) -> None:
-        """Publish through these exporters' admin APIs.
+    def __init__(self, addresses: Addresses, ttl_seconds: float) -> None:
+        """Publish through exporters' admin APIs.
 
         Args:
-            admins: One client per exporter; which of them has a device is found out by asking.
+            addresses: Where they are.
             ttl_seconds: How long each lease runs unless renewed.
         """
-        self._admins = tuple(admins)
+        self._addresses = addresses
         self._ttl_seconds = ttl_seconds
         self._held: dict[str, _Held] = {}
 
-    def publish(self, decision: Decision) -> Published:
+    def begin_round(self) -> None:
+        """Take note that a round begins: addresses that may have changed are read again."""
+        self._addresses.refresh()
+
+    def publish(
+        self, decision: Decision, instances: Mapping[str, Collection[str]] = _NOT_KNOWN
+    ) -> Published:
         """Hold what was decided; with no advice, end what this publisher held for the run.
 
         A run whose devices stand at different limits is slow on all and measured on none. So
         where one device cannot be leased, the others are released; unless nothing was changed
         yet, and what is in force may stay until the next round.
+
+        Args:
+            decision: What was decided.
+            instances: By device, values of the ``instance`` label that it is shown with now.
         """
         if decision.action is Action.NONE or decision.power_limit_watts is None:
             return self.release(decision.run)
+        # All of them before anything is sent: a node without an address is not found half-way.
+        clients, unknown = self._find(decision.gpu_uuids, instances)
+        if unknown:
+            undone = Published()
+            if any(error.status is not None for error in unknown.values()):
+                undone = self.release(decision.run)
+            said = tuple(f"{uuids}: {error}" for uuids, error in unknown.items())
+            return Published(released=undone.released, errors=(*said, *undone.errors))
         left = [
             uuid
             for uuid, held in self._held.items()
@@ -84,7 +105,7 @@ class LeasePublisher:
             held = self._held.get(uuid)
             renewing = held is not None and held.limit_watts == watts
             try:
-                self._lease(uuid, decision, watts)
+                self._lease(uuid, decision, watts, clients[uuid])
             except AdminError as error:
                 errors = (*gone.errors, f"{uuid}: {error}")
                 other = str(error) if error.status == _HELD else ""
@@ -137,7 +158,22 @@ class LeasePublisher:
             ]
         )
 
-    def _lease(self, uuid: str, decision: Decision, limit_watts: int) -> None:
+    def _find(
+        self, uuids: Iterable[str], instances: Mapping[str, Collection[str]]
+    ) -> tuple[dict[str, Sequence[AdminClient]], dict[str, AdminError]]:
+        """Return the clients for each device; also those without, and why."""
+        clients: dict[str, Sequence[AdminClient]] = {}
+        refused: dict[str, tuple[list[str], AdminError]] = {}
+        for uuid in uuids:
+            try:
+                clients[uuid] = self._addresses.clients(instances.get(uuid, ()))
+            except AdminError as error:
+                refused.setdefault(str(error), ([], error))[0].append(uuid)
+        return clients, {", ".join(names): error for names, error in refused.values()}
+
+    def _lease(
+        self, uuid: str, decision: Decision, limit_watts: int, clients: Sequence[AdminClient]
+    ) -> None:
         """Lease at the exporter that has the device.
 
         Raises:
@@ -145,7 +181,7 @@ class LeasePublisher:
         """
         known = self._held.get(uuid)
         silent: AdminError | None = None
-        for admin in (known.admin,) if known else self._admins:
+        for admin in (known.admin,) if known and known.admin in clients else clients:
             noted = self._held.get(uuid)
             # Noted before it is known to have worked: an answer may get lost after the grant.
             self._held[uuid] = _Held(decision.run, decision.action, limit_watts, admin)
@@ -170,7 +206,8 @@ class LeasePublisher:
         if silent is not None:
             raise silent
         raise AdminError(
-            "none of the admin APIs given has this GPU; name each node's exporter with --admin.url",
+            "none of the admin APIs given has this GPU; name each node's exporter with "
+            "--admin.url, --admin.url-template or --admin.addresses-file",
             status=_NOT_FOUND,
         )
 

@@ -112,6 +112,8 @@ class Optimizer:
             HistoryError: The time or the list of runs could not be read.
             ConfigError: A power budget is less than the runs can be given.
         """
+        if self._publisher is not None:
+            self._publisher.begin_round()
         at_seconds = self._history.now_seconds() if at_seconds is None else at_seconds
         names = self._history.runs(at_seconds) if runs is None else runs
         read = self._history.read_all(names, at_seconds, self._question.window_seconds)
@@ -218,8 +220,10 @@ class Optimizer:
         if history.window is not None and not history.ended and not history.fresh:
             return Outcome(decision.run, decision, errors=(_stale(history),), history=kept)
         # A run that is over, or holds no GPU, has nothing left to limit.
-        publisher = self._publisher
-        published = publisher.publish(decision) if history.live else publisher.release(decision.run)
+        if history.live:
+            published = self._publisher.publish(decision, history.instances_by_gpu)
+        else:
+            published = self._publisher.release(decision.run)
         if published.other_holder:
             decision = replace(
                 decision,

@@ -55,6 +55,16 @@ class About:
         """The devices that it holds, in order."""
         return tuple(sorted(set().union(*self.claims.values())))
 
+    @property
+    def instances_by_gpu(self) -> dict[str, frozenset[str]]:
+        """The ``instance`` labels under which each device is shown now."""
+        found: dict[str, set[str]] = {uuid: set() for uuid in self.gpu_uuids}
+        for target, uuids in self.claims.items():
+            instance = dict(target).get("instance")
+            for uuid in uuids if instance is not None else ():
+                found[uuid].add(instance or "")
+        return {uuid: frozenset(instances) for uuid, instances in found.items()}
+
 
 class AboutReader:
     """Reads what runs say of themselves. ``matchers`` are further conditions."""

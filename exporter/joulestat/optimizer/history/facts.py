@@ -79,6 +79,8 @@ class RunHistory:
             on last.
         window: The first and the last look, None without history.
         gpu_uuids: The devices that it holds; those it held last if it holds none now.
+        instances_by_gpu: Values of the ``instance`` label that each is shown with now, by UUID;
+            empty where nothing was scraped.
         gpu_model: What the vendor calls them; empty where unknown or not all alike.
         job: The run's job label, empty where it has none.
         limits: Their power limits.
@@ -101,6 +103,7 @@ class RunHistory:
     slices: tuple[Slice, ...] = ()
     window: Window | None = None
     gpu_uuids: tuple[str, ...] = ()
+    instances_by_gpu: Mapping[str, frozenset[str]] = field(default_factory=dict)
     gpu_model: str = ""
     job: str = ""
     limits: Limits = UNKNOWN_LIMITS

@@ -8,7 +8,12 @@ from joulestat.optimizer.history.about import About
 from joulestat.optimizer.history.facts import UNKNOWN_LIMITS, Limits, RunHistory, Slice
 from joulestat.optimizer.history.increments import COUNTERS, STEPS, CounterKey, NodeTrack, slices_of
 from joulestat.optimizer.history.looks import Grid
-from joulestat.optimizer.history.placement import Target, nodes_of, present_placement
+from joulestat.optimizer.history.placement import (
+    Target,
+    maybe_doubled,
+    nodes_of,
+    present_placement,
+)
 from joulestat.optimizer.history.pulse import Pulse, is_fresh
 from joulestat.optimizer.history.totals import Counted, totals_of
 from joulestat.optimizer.history.tracks import (
@@ -188,6 +193,7 @@ def history_of(
         slices=tuple(slices),
         window=Window(min(looks), max(looks)) if looks else None,
         gpu_uuids=gpu_uuids,
+        instances_by_gpu=read.about.instances_by_gpu,
         job=read.about.job,
         limits=limits,
         live=fresh and bool(read.about.claims) and not pulse.ended,
@@ -200,5 +206,9 @@ def history_of(
         planned_steps=read.about.planned_steps,
         energy_budget_joules=read.about.energy_budget_joules,
         other_phase_ratio=totals.other_phase_ratio,
-        problems=(*broken_evidence(tracks, finest), *read.problems),
+        problems=(
+            *broken_evidence(tracks, finest),
+            *maybe_doubled(read.tracks, read.claims),
+            *read.problems,
+        ),
     )

@@ -5,7 +5,7 @@ its exporter came back under another address; counting both would double the ene
 was queued again elsewhere leaves a machine behind; adding it to the new one would double it too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from joulestat.optimizer.history.facts import Slice
 from joulestat.optimizer.history.promql import Labels
@@ -50,6 +50,34 @@ def nodes_of(
                 lot_of = {u: lot if at == known else at for u, at in lot_of.items()}
             lot_of[uuid] = lot
     return {target: _name(min(node, key=sorted)) for node in members.values() for target in node}
+
+
+def maybe_doubled(
+    targets: Iterable[Target], uuids_by_target: Mapping[Target, set[str]]
+) -> Iterator[str]:
+    """Say of which targets no GPU tells whether they are one machine, scraped twice.
+
+    Two Prometheus replicas differ in a label only, and so do machines of two clusters that are
+    called alike.
+
+    Args:
+        targets: All targets that show the run.
+        uuids_by_target: Devices that the run claimed, as each target shows them.
+    """
+    alike: dict[str, list[Target]] = {}
+    for target in targets:
+        alike.setdefault(_name(target), []).append(target)
+    for name, group in alike.items():
+        if len(group) > 1 and not all(uuids_by_target.get(target) for target in group):
+            told_apart = set[str]().union(*(dict(target ^ group[0]) for target in group))
+            label = ", ".join(sorted(told_apart))
+            first = min(told_apart)
+            value = dict(min(group, key=sorted)).get(first, "")
+            yield (
+                f"{name} is shown {len(group)} times, which differ in {label}, and no GPU tells "
+                "whether they are one machine; have the server join replicas (Thanos: "
+                f"--query.replica-label={first}), or choose one with --match '{first}={value}'"
+            )
 
 
 def present_placement(slices: Sequence[Slice], tolerance_seconds: float) -> list[Slice]:

@@ -7,7 +7,7 @@ and Thanos; what is peculiar to one of them is said where it matters.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ from joulestat.optimizer.history.answers import (
     labels_of,
     point_of,
 )
+from joulestat.optimizer.history.query_parameters import WHOLE_AND_RAW
 from joulestat.optimizer.history.query_record import OnQuery, QueryRecord, samples_touched
 from joulestat.optimizer.history.wire import Sleep, Wire, wait
 
@@ -41,14 +42,6 @@ MOST_POINTS_IN_ANSWER = 100_000
 
 MAX_HALVINGS = 5
 """A range that is too much is asked for in 32 parts at most."""
-
-WHOLE_AND_RAW = {
-    "nocache": "1",  # VictoriaMetrics: else anything within 30 s of now is answered as of then
-    "dedup": "true",  # Thanos
-    "partial_response": "false",  # Thanos: its default is a silently partial answer
-    "max_source_resolution": "0s",  # Thanos: a downsampled counter is an average, not a counter
-}
-"""Sent with every query. Servers ignore what they do not know."""
 
 _Grid = tuple[float, float, float]
 
@@ -67,6 +60,7 @@ class PrometheusClient:
         bearer_token: str | None = None,
         basic_auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        parameters: Sequence[tuple[str, str]] = (),
         timeout_seconds: float = 60.0,
         ca_file: Path | None = None,
         client_certificate: tuple[Path, Path | None] | None = None,
@@ -83,6 +77,8 @@ class PrometheusClient:
             bearer_token: Sent as ``Authorization: Bearer``.
             basic_auth: User name and password.
             headers: Further headers, for example ``X-Scope-OrgID`` for Mimir.
+            parameters: Further ones of every query, none of ``query_parameters.OWN``; a name may
+                come several times.
             timeout_seconds: For one request, on both sides.
             ca_file: PEM file of the authorities to believe; None for the system's.
             client_certificate: PEM files of the certificate to show and of its key, None where
@@ -99,6 +95,9 @@ class PrometheusClient:
         sent = {**(headers or {})}
         if bearer_token is not None:
             sent["Authorization"] = f"Bearer {bearer_token}"
+        self._parameters: dict[str, list[str]] = {}
+        for name, value in parameters:
+            self._parameters.setdefault(name, []).append(value)
         self._timeout = f"{max(1, round(timeout_seconds))}s"
         self._tell = None if on_query is None or monotonic is None else (on_query, monotonic)
         self._telling = threading.Lock()
@@ -246,17 +245,20 @@ class PrometheusClient:
         form = {**form, **WHOLE_AND_RAW, "timeout": self._timeout}
         result: list[dict[str, Any]]
         if self._tell is None:
-            result = checked_result(self._wire.send(endpoint, form), kind, self.place)["result"]
+            result = checked_result(self._sent(endpoint, form), kind, self.place)["result"]
             return result
         on_query, monotonic = self._tell
         begin_seconds = monotonic()
-        response = self._wire.send(endpoint, {**form, "stats": "true"})
+        response = self._sent(endpoint, {**form, "stats": "true"})
         answer = checked_result(response, kind, self.place)
         record = _record(endpoint, form, monotonic() - begin_seconds, response, answer)
         with self._telling:
             on_query(record)
         result = answer["result"]
         return result
+
+    def _sent(self, endpoint: str, form: Mapping[str, str]) -> httpx.Response:
+        return self._wire.send(endpoint, {**self._parameters, **form})
 
 
 def _record(

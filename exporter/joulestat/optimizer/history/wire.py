@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class Wire:
         """Close the connections."""
         self._http.close()
 
-    def send(self, endpoint: str, form: Mapping[str, str]) -> httpx.Response:
+    def send(self, endpoint: str, form: Mapping[str, str | Sequence[str]]) -> httpx.Response:
         """Send one form and return the answer, whatever its status; again where that may help.
 
         POST, because queries grow longer than URLs may be. Redirects are not followed: they would

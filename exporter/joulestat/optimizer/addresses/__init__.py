@@ -1,0 +1,1 @@
+"""Which admin API has a GPU: those that are named, or found by the ``instance`` label."""
