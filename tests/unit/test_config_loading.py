@@ -54,7 +54,8 @@ def test_every_setting_can_be_given_in_every_place(load: Load, option) -> None:
         "tariff.currency": "EUR", "tariff.carbon-grams-per-kilowatt-hour": "380",
         "tariff.zone": "DE", "tariff.pue-ratio": "1.2", "backend": "none", "log.level": "debug",
         "log.format": "json", "simulated.model": "H100", "push.allow-remote": "yes",
-        "web.listen-address": "unix:/w.sock",
+        "web.listen-address": "unix:/w.sock", "web.config.file": "/w",
+        "admin.web-config-file": "/a",
     }.get(option.key, "7")  # fmt: skip
     needed = {"admin.token-file": "/t", "tariff.currency": "EUR"}
     needed = {key: value for key, value in needed.items() if key != option.key}

@@ -114,12 +114,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", [":10401", "0.0.0.0:10401", "gpu-node:10401", "[::]:10401"])
-def test_the_admin_api_is_not_offered_to_other_hosts(load: Load, address: str) -> None:
-    error = refusal(load, flags={"admin.listen-address": address, "admin.token-file": "/t"})
+def test_the_admin_api_is_not_offered_to_other_hosts_without_tls(load: Load, address: str) -> None:
+    given = {"admin.listen-address": address, "admin.token-file": "/t"}
+
+    error = refusal(load, flags=given)
 
     assert "admin.listen-address" == error.field
-    assert "unix:/PATH, 127.0.0.1:PORT or [::1]:PORT" == error.allowed
-    assert "has no TLS" in str(error)
+    assert "there is no admin.web-config-file with TLS" in str(error)
+    config = load(flags={**given, "admin.web-config-file": "/web.yaml"})
+    assert Path("/web.yaml") == config.admin.web_config_file
 
 
 def test_the_admin_api_needs_tokens_and_a_listener_of_its_own(load: Load) -> None:

@@ -14,7 +14,12 @@ BUDGETS_KEY = "budgets"
 
 _NULL_TAG = "tag:yaml.org,2002:null"
 _BY_KEY = {option.key: option for option in OPTIONS}
-_SECTIONS = {option.key.partition(".")[0] for option in OPTIONS if "." in option.key}
+_SECTIONS = {
+    option.key[:at]
+    for option in OPTIONS
+    for at, character in enumerate(option.key)
+    if character == "."
+}
 
 
 class Document:

@@ -179,15 +179,7 @@ def addresses() -> Kind[tuple[ListenAddress, ...]]:
     return Kind("address", allowed, parse, repeatable=True)
 
 
-def local_address() -> Kind[ListenAddress]:
-    """One address that only this host can reach."""
-
-    def parse(text: str) -> ListenAddress:
-        address = ListenAddress.parse(text)
-        if not address.is_loopback:
-            raise ValueError(
-                "the admin API has no TLS, so it does not listen where other hosts reach it"
-            )
-        return address
-
-    return Kind("address", "unix:/PATH, 127.0.0.1:PORT or [::1]:PORT", parse)
+def address() -> Kind[ListenAddress]:
+    """One address to listen on."""
+    allowed = "unix:/PATH, HOST:PORT, :PORT for every interface or [IPV6]:PORT"
+    return Kind("address", allowed, ListenAddress.parse)

@@ -127,7 +127,10 @@ def _build(
     return Config(
         state_path=settings.get(options.STATE_PATH) or default_state_path,
         backend=settings.require(options.BACKEND),
-        web=WebConfig(listen_addresses=settings.require(options.WEB_LISTEN_ADDRESS)),
+        web=WebConfig(
+            listen_addresses=settings.require(options.WEB_LISTEN_ADDRESS),
+            config_file=settings.get(options.WEB_CONFIG_FILE),
+        ),
         admin=_admin(settings),
         sampling=SamplingConfig(
             interval_seconds=settings.require(options.SAMPLING_INTERVAL),
@@ -158,6 +161,7 @@ def _build(
 def _admin(settings: _Settings) -> AdminConfig:
     listen_address = settings.get(options.ADMIN_LISTEN_ADDRESS)
     token_file = settings.get(options.ADMIN_TOKEN_FILE)
+    web_config_file = settings.get(options.ADMIN_WEB_CONFIG_FILE)
     if listen_address is not None:
         if token_file is None:
             raise settings.error(
@@ -173,9 +177,18 @@ def _admin(settings: _Settings) -> AdminConfig:
                 f"admin.listen-address {listen_address} is a web.listen-address already; "
                 "the admin API has a listener of its own",
             )
+        if web_config_file is None and not listen_address.is_loopback:
+            raise settings.error(
+                options.ADMIN_LISTEN_ADDRESS,
+                options.ADMIN_LISTEN_ADDRESS,
+                f"admin.listen-address {listen_address} is where other hosts reach it, and there "
+                "is no admin.web-config-file with TLS, so tokens would cross the network in the "
+                "clear; give that file, a Unix socket or a loopback address",
+            )
     return AdminConfig(
         listen_address=listen_address,
         token_file=token_file,
+        web_config_file=web_config_file,
         max_ttl_seconds=settings.require(options.ADMIN_MAX_TTL),
         write_interval_seconds=settings.require(options.ADMIN_WRITE_INTERVAL),
         write_burst=settings.require(options.ADMIN_WRITE_BURST),

@@ -12,9 +12,15 @@ from joulestat.domain.tariff import Tariff
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """Where metrics are read and pushes arrive; at least one address."""
+    """Where metrics are read and pushes arrive.
+
+    Attributes:
+        listen_addresses: At least one.
+        config_file: TLS and users of the TCP addresses among them; None asks for neither.
+    """
 
     listen_addresses: tuple[ListenAddress, ...] = (ListenAddress("127.0.0.1", 10400),)
+    config_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +28,9 @@ class AdminConfig:
     """The API that changes power limits.
 
     Attributes:
-        listen_address: Unix socket or loopback TCP; None means that there is no such API.
+        listen_address: None means that there is no such API.
         token_file: Never None while ``listen_address`` is given.
+        web_config_file: Never None while other hosts can reach ``listen_address``.
         max_ttl_seconds: Longest lease.
         write_interval_seconds: One more write to a device is allowed each time this passes.
         write_burst: How many writes to a device may follow each other at once.
@@ -31,6 +38,7 @@ class AdminConfig:
 
     listen_address: ListenAddress | None = None
     token_file: Path | None = None
+    web_config_file: Path | None = None
     max_ttl_seconds: float = 21_600.0
     write_interval_seconds: float = 10.0
     write_burst: int = 3

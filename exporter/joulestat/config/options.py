@@ -64,12 +64,29 @@ WEB_LISTEN_ADDRESS = Option(
     "127.0.0.1:10400",
     "Where metrics are read and pushes arrive; may be given several times.",
 )
+WEB_CONFIG_FILE = Option(
+    "web.config.file",
+    kinds.path(),
+    None,
+    "TLS, client certificates, users and rate limit of web.listen-address, as Prometheus's own "
+    "exporters take them.",
+    "none: plain HTTP for everyone",
+)
 ADMIN_LISTEN_ADDRESS = Option(
     "admin.listen-address",
-    kinds.local_address(),
+    kinds.address(),
     None,
-    "Where power limits can be changed.",
+    "Where power limits can be changed; where other hosts reach it, it takes "
+    "admin.web-config-file with TLS.",
     "off: nobody can change a power limit",
+)
+ADMIN_WEB_CONFIG_FILE = Option(
+    "admin.web-config-file",
+    kinds.path(),
+    None,
+    "TLS and client certificates of admin.listen-address: a file like web.config.file, without "
+    "users.",
+    "none: plain HTTP, on this host only",
 )
 ADMIN_TOKEN_FILE = Option(
     "admin.token-file",
@@ -206,8 +223,10 @@ OPTIONS: tuple[Option[object], ...] = (
     BACKEND,
     STATE_PATH,
     WEB_LISTEN_ADDRESS,
+    WEB_CONFIG_FILE,
     ADMIN_LISTEN_ADDRESS,
     ADMIN_TOKEN_FILE,
+    ADMIN_WEB_CONFIG_FILE,
     ADMIN_MAX_TTL,
     ADMIN_WRITE_INTERVAL,
     ADMIN_WRITE_BURST,

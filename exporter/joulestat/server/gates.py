@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from joulestat.domain.errors import ConfigError, StateError
 from joulestat.server.auth import Principal, Role, TokenTable
-from joulestat.server.guard import HostRule, check_host, check_local_peer, check_no_browser
+from joulestat.server.guard import HostRule, check_local_peer, check_no_browser
+from joulestat.server.guard import check_host as check_plain_host
 from joulestat.server.problems import Refused
 from joulestat.server.routes import Scope
 
@@ -42,7 +43,7 @@ class PublicGate:
         if scope is not Scope.PUSHER:
             # Nobody can prove a role here, so nobody has one.
             raise Refused(HTTPStatus.FORBIDDEN, "this listener knows no roles")
-        check_host(request, self._hosts)
+        _check_host(request, self._hosts)
         check_no_browser(request)
         if not self._allow_remote_push:
             check_local_peer(request)
@@ -74,7 +75,7 @@ class AdminGate:
 
     def __call__(self, request: Request, scope: Scope) -> None:
         """Raise ``Refused`` unless this request may use an endpoint of this scope."""
-        check_host(request, self._hosts)
+        _check_host(request, self._hosts)
         check_no_browser(request)
         _check_no_token_in_url(request)
         if scope is Scope.ANYONE:
@@ -136,6 +137,16 @@ def principal_of(request: Request) -> Principal:
     if not isinstance(principal, Principal):
         raise TypeError("this endpoint is not behind the admin gate")
     return principal
+
+
+def _check_host(request: Request, hosts: HostRule) -> None:
+    """Refuse a foreign Host, unless TLS has done so.
+
+    A browser compares the name with the certificate before it sends anything, so a page that
+    binds its own name to this host gets no further than the handshake.
+    """
+    if request.scope.get("scheme") != "https":
+        check_plain_host(request, hosts)
 
 
 def _check_no_token_in_url(request: Request) -> None:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from joulestat import __version__
 from joulestat.config import Config
@@ -19,7 +18,6 @@ from joulestat.exposition import Constants, Exposition
 from joulestat.loops.driver_threads import attempt, spawn
 from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.http import HttpLoop, Listener
-from joulestat.loops.listening import bind
 from joulestat.power.audit import Audit
 from joulestat.power.governor import Governor
 from joulestat.power.journal import Journal
@@ -34,17 +32,14 @@ from joulestat.runs.memory import restored_ledger
 from joulestat.runs.store import DocumentStore
 from joulestat.sampler import Sampler
 from joulestat.server.app import admin_app, public_app
-from joulestat.server.connection import BoundedConnection
 from joulestat.server.token_file import TokenFile
 from joulestat.service.hardware import Hardware
+from joulestat.service.listeners import Listeners, names_of
 from joulestat.service.memory import Memory
 
 EXPIRY_INTERVAL_SECONDS = 0.25
 DRIVER_PATIENCE_SECONDS = 5.0
 """How long a start waits for the driver, and so for limits that a crash left to be put back."""
-UNIX_PUSH_MODE = 0o666
-"""Whoever trains on this host may push; a push changes nothing but counters."""
-UNIX_ADMIN_MODE = 0o660
 
 log = logging.getLogger(__name__)
 
@@ -233,9 +228,9 @@ class Service:
             listen=config.web.listen_addresses,
             count_refused_push=self._sampler.count_refused_push,
         )
-        sockets = [bind(each, unix_mode=UNIX_PUSH_MODE) for each in config.web.listen_addresses]
-        self._addresses = [_bound(each) for each in sockets]
-        listeners = [Listener(public, sockets, BoundedConnection)]
+        doors = Listeners(self._closing, self._clock.monotonic_ns)
+        listeners = doors.public(public, config.web, remote_pushes=config.push.allow_remote)
+        self._addresses = [name for each in listeners for name in names_of(each)]
         listen, token_file = config.admin.listen_address, config.admin.token_file
         if listen is not None and token_file is not None:
             admin = admin_app(
@@ -249,18 +244,7 @@ class Service:
                 if self._history is not None
                 else None,
             )
-            admin_socket = bind(listen, unix_mode=UNIX_ADMIN_MODE)
-            self._addresses.append(f"{_bound(admin_socket)} (admin)")
-            listeners.append(Listener(admin, [admin_socket], BoundedConnection))
-        for each in listeners:
-            for listening in each.sockets:
-                self._closing.callback(listening.close)
+            listener = doors.admin(admin, listen, config.admin)
+            self._addresses += [f"{name} (admin)" for name in names_of(listener)]
+            listeners.append(listener)
         return listeners
-
-
-def _bound(listening: Any) -> str:
-    name = listening.getsockname()
-    if isinstance(name, str):
-        return f"unix:{name}"
-    host, port = name[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
