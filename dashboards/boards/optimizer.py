@@ -26,8 +26,8 @@ from boards.promql import (
 )
 
 _REFERENCE = (
-    " The reference is the limit that the GPUs came with; where the run was never measured there, "
-    "the highest in force in the time range."
+    " The reference is the limit from before the leases of the time range; where there was no "
+    "lease, or the run was never measured there, the highest in force."
 )
 _SINCE = " Counted since the run began."
 _ENFORCED = of_run_gpus("gpu_power_limit_enforced_watts")
@@ -233,11 +233,13 @@ LEASES = Row(
     [
         table(
             "GPUs of the run",
-            "What each GPU of the run may be set to, what is in force, and what a lease holds.",
+            "What each GPU of the run may be set to, what is in force, what a lease holds, and the "
+            "limit from before the lease, which comes back at its end.",
             [("instance", "Node"), ("gpu", "GPU")],
             [
                 now(_limit_of("enforced"), "In force", "watt"),
                 now(_limit_of("target"), "Lease", "watt"),
+                now(_limit_of("baseline"), "Before", "watt"),
                 now(_limit_of("default"), "Came with", "watt"),
                 now(_limit_of("min"), "Lowest", "watt"),
                 now(_limit_of("max"), "Highest", "watt"),

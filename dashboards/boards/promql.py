@@ -117,7 +117,7 @@ def in_watts(by_limit: str) -> str:
 JOULES = point("run_energy_joules_total", "sum")
 SECONDS = point("run_step_seconds_total", "max")
 
-_DEFAULT = of_run_gpus_latest("gpu_power_limit_default_watts")
+_BASELINE = of_run_gpus_latest("gpu_power_limit_baseline_watts")
 _HIGHEST = of_run_gpus_latest("gpu_power_limit_enforced_watts", "max_over_time")
 _IN_FORCE = of_run_gpus("gpu_power_limit_enforced_watts")
 # Of a run that is over, what was in force while it held its GPUs: not what they went back to.
@@ -130,8 +130,11 @@ def _at(points: str, watts: str) -> str:
 
 
 def at_reference(points: str) -> str:
-    """Return the point at the GPUs' default limit, else at the highest in force in the range."""
-    return f"({_at(points, _DEFAULT)} or on () ({_at(points, _HIGHEST)}))"
+    """Return the point at the limit from before the leases, else at the highest in the range.
+
+    Where no lease was held in the range, the highest in force is what was there without one.
+    """
+    return f"({_at(points, _BASELINE)} or on () ({_at(points, _HIGHEST)}))"
 
 
 def at_held(points: str) -> str:

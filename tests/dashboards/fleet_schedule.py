@@ -5,6 +5,10 @@ from dataclasses import dataclass
 MINUTES = 12 * 60
 SCRAPE_SECONDS = 60
 DEFAULT_WATTS = 300
+"""What is in force without a lease."""
+LOWERED_AT_BOOT = "node-b:10400"
+FACTORY_WATTS = 350
+"""What the cards of that node came with; a script at its boot lowers them to the others'."""
 IDLE_WATTS = 45.0
 PROBES = ((90, 200), (100, 265), (110, 230), (122, 165), (132, 230))
 """From which minute on a lease holds which limit on the GPUs of the steered run."""

@@ -8,11 +8,13 @@ from dashboards.fleet_schedule import (
     BUDGETS,
     DAY_SECONDS,
     DEFAULT_WATTS,
+    FACTORY_WATTS,
     GPUS,
     HOT_MINUTES,
     IDLE_WATTS,
     LEASE_SECONDS,
     LOSSY_NODE,
+    LOWERED_AT_BOOT,
     MINUTES,
     NODES,
     PROBES,
@@ -136,7 +138,9 @@ class SimulatedFleet:
             "gpu_up": 1,
             "gpu_power_limit_watts": limit,
             "gpu_power_limit_enforced_watts": limit,
-            "gpu_power_limit_default_watts": DEFAULT_WATTS,
+            "gpu_power_limit_default_watts": FACTORY_WATTS
+            if node == LOWERED_AT_BOOT
+            else DEFAULT_WATTS,
             "gpu_power_limit_min_watts": 100,
             "gpu_power_limit_max_watts": 350,
             "gpu_power_limit_writable": node != "node-c:10400",
@@ -148,6 +152,7 @@ class SimulatedFleet:
         }
         if leased is not None:
             shown["gpu_power_limit_target_watts"] = leased
+            shown["gpu_power_limit_baseline_watts"] = DEFAULT_WATTS
             shown["gpu_power_limit_lease_expiry_timestamp_seconds"] = at + LEASE_SECONDS - 60
         for name, value in shown.items():
             self._set(name, node, float(value), **device)
