@@ -49,6 +49,7 @@ def test_a_grant_says_what_was_read_back_and_when_it_ends(rig: AdminRig) -> None
         "dry_run": False,
         "applied_watts": 250.0,
         "enforced_watts": 250.0,
+        "revision": 1,
         "lease": {
             "holder": "optimizer",
             "principal": "kim",
@@ -57,6 +58,7 @@ def test_a_grant_says_what_was_read_back_and_when_it_ends(rig: AdminRig) -> None
             "baseline_watts": 300.0,
             "expires_in_seconds": 900.0,
             "expires_timestamp_seconds": rig.clock.wall_seconds() + 900,
+            "fencing_token": 1,
         },
     } == answer.json()
 
@@ -83,6 +85,7 @@ def test_a_gpu_shows_its_limits_its_range_and_the_lease_as_it_is_now(rig: AdminR
         "max_watts": 300.0,
         "writable": True,
         "drift": False,
+        "revision": 1,
     } == gpu
     assert ("optimizer", 250.0, 840.0) == (
         held["holder"],

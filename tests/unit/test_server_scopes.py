@@ -189,4 +189,6 @@ def test_the_description_asks_for_a_token_where_one_is_needed(rig: AdminRig) -> 
     }
     assert {row for row, scope in TABLE.items() if scope is not Scope.ANYONE} == secured
     put = document["paths"]["/v1/gpus/{uuid}/lease"]["put"]
-    assert {"uuid", "dry_run", "Idempotency-Key"} == {each["name"] for each in put["parameters"]}
+    assert {"uuid", "dry_run", "Idempotency-Key", "If-Match"} == {
+        each["name"] for each in put["parameters"]
+    }

@@ -22,17 +22,17 @@ from joulestat.server.answers import (
     grant_wire,
     revert_wire,
 )
+from joulestat.server.conditions import entity_tag, revision_asked
 from joulestat.server.gates import principal_of
 from joulestat.server.guard import read_json
-from joulestat.server.parameters import flag, number, one
+from joulestat.server.parameters import flag, number, number_or_none, one
 from joulestat.server.problems import Refused, shown
-from joulestat.server.wire import parse_lease_request
+from joulestat.server.wire import MAX_EXACT, parse_lease_request
 
 MAX_ADMIN_BYTES = 8 * 1024
 
 MAX_AUDIT_RECORDS = 1000
 _USUAL_AUDIT_RECORDS = 100
-_MAX_SEQUENCE = 2**53
 
 AuditRecords = Callable[[int, int], Sequence[Mapping[str, object]]]
 """Records after a sequence number (first), at most so many (second), oldest first; may block."""
@@ -74,7 +74,8 @@ class AdminDoor:
         device_uuid = _device_uuid(request)
         for state in self._states():
             if state.device.uuid == device_uuid:
-                return _json(self._gpu(state, self._governor.controls()))
+                gpu = self._gpu(state, self._governor.controls())
+                return _json(gpu, headers={"ETag": entity_tag(gpu.revision)})
         raise UnknownDevice(
             f"no GPU here has the UUID {shown(device_uuid)!r}; GET /v1/gpus lists them",
             field="gpu_uuid",
@@ -86,6 +87,7 @@ class AdminDoor:
         device_uuid = _device_uuid(request)
         dry_run = flag(request, "dry_run")
         key = request.headers.get("idempotency-key")
+        if_match = revision_asked(request)
         wanted = parse_lease_request(await read_json(request, MAX_ADMIN_BYTES))
         principal = principal_of(request)
         grant = await run_in_threadpool(
@@ -95,6 +97,7 @@ class AdminDoor:
                 principal=principal.name,
                 dry_run=dry_run,
                 idempotency_key=key,
+                if_match=if_match,
             )
         )
         created = grant.outcome is GrantOutcome.GRANTED
@@ -105,9 +108,17 @@ class AdminDoor:
         """Answer ``DELETE /v1/gpus/{uuid}/lease``: 200 with the limit now, 204 without a lease."""
         device_uuid = _device_uuid(request)
         holder = one(request, "holder")
+        token = number_or_none(request, "fencing_token", lowest=0, highest=MAX_EXACT)
+        if_match = revision_asked(request)
         principal = principal_of(request)
         revert = await run_in_threadpool(
-            lambda: self._governor.release(device_uuid, principal=principal.name, holder=holder)
+            lambda: self._governor.release(
+                device_uuid,
+                principal=principal.name,
+                holder=holder,
+                fencing_token=token,
+                if_match=if_match,
+            )
         )
         if revert.outcome is RevertOutcome.NONE:
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -128,7 +139,7 @@ class AdminDoor:
 
     async def audit(self, request: Request) -> Response:
         """Answer ``GET /v1/audit``: the records after a sequence number, oldest first."""
-        after = number(request, "after", usual=0, lowest=0, highest=_MAX_SEQUENCE)
+        after = number(request, "after", usual=0, lowest=0, highest=MAX_EXACT)
         limit = number(
             request, "limit", usual=_USUAL_AUDIT_RECORDS, lowest=1, highest=MAX_AUDIT_RECORDS
         )
@@ -156,8 +167,12 @@ def _device_uuid(request: Request) -> str:
     return str(request.path_params["uuid"])
 
 
-def _json(body: msgspec.Struct, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(_ENCODER.encode(body), status, media_type="application/json")
+def _json(
+    body: msgspec.Struct,
+    status: HTTPStatus = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return Response(_ENCODER.encode(body), status, headers, media_type="application/json")
 
 
 def _not_reverted(device_uuids: list[str]) -> LimitWriteFailed:

@@ -26,7 +26,10 @@ class PushAnswerWire(msgspec.Struct):
 
 
 class LeaseWire(msgspec.Struct):
-    """A limit that is held. ``baseline_watts`` comes back when it ends."""
+    """A limit that is held. ``baseline_watts`` comes back when it ends.
+
+    ``fencing_token`` tells this lease from every other one that the GPU ever had.
+    """
 
     holder: str
     principal: str
@@ -35,10 +38,14 @@ class LeaseWire(msgspec.Struct):
     baseline_watts: float
     expires_in_seconds: float
     expires_timestamp_seconds: float
+    fencing_token: int
 
 
 class GpuWire(msgspec.Struct):
-    """One GPU: its limits as of the last tick (null: unknown), and who holds them now."""
+    """One GPU: its limits as of the last tick (null: unknown), and who holds them now.
+
+    ``revision`` rises with every grant, renewal, change and end of a lease.
+    """
 
     gpu_uuid: str
     index: int
@@ -51,6 +58,7 @@ class GpuWire(msgspec.Struct):
     max_watts: float | None
     writable: bool
     drift: bool
+    revision: int
     lease: LeaseWire | None
 
 
@@ -61,13 +69,17 @@ class GpusWire(msgspec.Struct):
 
 
 class GrantWire(msgspec.Struct):
-    """What a lease request did; the limits were read back, and are null in a dry run."""
+    """What a lease request did; the limits were read back, and are null in a dry run.
+
+    ``revision`` is the GPU's since this grant.
+    """
 
     gpu_uuid: str
     outcome: str
     dry_run: bool
     applied_watts: float | None
     enforced_watts: float | None
+    revision: int
     lease: LeaseWire
 
 
@@ -114,6 +126,7 @@ def lease_wire(lease: Lease, now_seconds: float) -> LeaseWire:
         baseline_watts=lease.baseline_watts,
         expires_in_seconds=max(0.0, round(lease.expires_seconds - now_seconds, 3)),
         expires_timestamp_seconds=lease.expires_seconds,
+        fencing_token=lease.fencing_token,
     )
 
 
@@ -132,6 +145,7 @@ def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> G
         max_watts=limits.max_watts if limits else None,
         writable=control.writable,
         drift=control.drift,
+        revision=control.revision,
         lease=lease_wire(control.lease, now_seconds) if control.lease else None,
     )
 
@@ -144,6 +158,7 @@ def grant_wire(grant: Grant, now_seconds: float) -> GrantWire:
         dry_run=grant.dry_run,
         applied_watts=grant.applied_watts,
         enforced_watts=grant.enforced_watts,
+        revision=grant.revision,
         lease=lease_wire(grant.lease, now_seconds),
     )
 

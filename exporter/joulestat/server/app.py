@@ -47,6 +47,9 @@ def public_endpoints(pages: PublicPages, door: PushDoor) -> tuple[Endpoint, ...]
     )
 
 
+_IF_MATCH = 'The revision that the GPU has to be at still, in quotes, such as "7"'
+
+
 def admin_endpoints(door: AdminDoor, history: HistoryDoor) -> tuple[Endpoint, ...]:
     """Return the route table of the admin listener."""
     return (
@@ -75,7 +78,10 @@ def admin_endpoints(door: AdminDoor, history: HistoryDoor) -> tuple[Endpoint, ..
             body=wire.LeaseRequestWire,
             answers={200: answers.GrantWire, 201: answers.GrantWire},
             query={"dry_run": "true: check only, change nothing"},
-            headers={"Idempotency-Key": "A retry with the same key is done once"},
+            headers={
+                "Idempotency-Key": "A retry with the same key is done once",
+                "If-Match": _IF_MATCH,
+            },
         ),
         Endpoint(
             method="DELETE",
@@ -84,7 +90,11 @@ def admin_endpoints(door: AdminDoor, history: HistoryDoor) -> tuple[Endpoint, ..
             handler=door.delete_lease,
             summary="End a lease: the limit from before it comes back",
             answers={200: answers.RevertWire, 204: None},
-            query={"holder": "end it only if this one holds it"},
+            query={
+                "holder": "end it only if this one holds it",
+                "fencing_token": "end only the lease with this token",
+            },
+            headers={"If-Match": _IF_MATCH},
         ),
         Endpoint(
             method="POST",

@@ -27,9 +27,15 @@ def flag(request: Request, name: str) -> bool:
 
 def number(request: Request, name: str, *, usual: int, lowest: int, highest: int) -> int:
     """Return a whole number."""
+    value = number_or_none(request, name, lowest=lowest, highest=highest)
+    return usual if value is None else value
+
+
+def number_or_none(request: Request, name: str, *, lowest: int, highest: int) -> int | None:
+    """Return a whole number, None where it is not given."""
     value = one(request, name)
     if value is None:
-        return usual
+        return None
     # int() would also take signs, underscores and other scripts' digits.
     if re.fullmatch(r"[0-9]{1,16}", value) and lowest <= int(value) <= highest:
         return int(value)

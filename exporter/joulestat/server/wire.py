@@ -87,7 +87,10 @@ class PushWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class LeaseRequestWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A limit to hold, W, and for how long."""
+    """A limit to hold, W, and for how long.
+
+    ``fencing_token``: only if the lease with this token is still in force.
+    """
 
     # Without bounds: the governor knows the device's range, and its refusal names it.
     power_limit_watts: float
@@ -95,6 +98,7 @@ class LeaseRequestWire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     holder: HolderText
     reason: ReasonText
     takeover: bool = False
+    fencing_token: Count | None = None
 
 
 _PUSH = msgspec.json.Decoder(PushWire)
@@ -167,6 +171,7 @@ def parse_lease_request(body: bytes) -> LeaseRequest:
         holder=_clean(wire.holder, "holder", MAX_LABEL_BYTES, InvalidLease),
         reason=_clean(wire.reason, "reason", MAX_REASON_BYTES, InvalidLease),
         takeover=wire.takeover,
+        fencing_token=wire.fencing_token,
     )
 
 
