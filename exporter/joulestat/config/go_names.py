@@ -85,7 +85,8 @@ def duration_ns(text: str) -> int | None:
     Source:
         ``time.ParseDuration`` of Go's standard library.
     """
-    sign, rest = (-1 if text[:1] == "-" else 1), text.lstrip("+-") if text[:1] in "+-" else text
+    sign = -1 if text.startswith("-") else 1
+    rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0
     parts = _PART.findall(rest)

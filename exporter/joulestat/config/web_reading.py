@@ -70,23 +70,23 @@ def parse_web_file(text: str, file: Path) -> WebFile:
 
 
 def _tls(given: dict[str, Any], place: "_Place", folder: Path) -> TlsTerms | None:
-    if not any(given.get(key) for key in _ENABLING):
-        return None
-    for one, other in (("cert", "cert_file"), ("key", "key_file")):
-        if not given.get(one) and not given.get(other):
-            raise place.error(None, f"tls_server_config has neither {other} nor {one}")
     auth = given.get("client_auth_type", "")
-    if (given.get("client_ca") or given.get("client_ca_file")) and auth in ("", "NoClientCert"):
-        raise place.error(
-            None,
-            "tls_server_config has a client CA and no client_auth_type, so no client would be "
-            "asked for a certificate; allowed: RequireAndVerifyClientCert, or no client CA",
-        )
     if "client_allowed_sans" in given and auth not in REQUIRING:
         raise place.error(
             None,
             "tls_server_config has client_allowed_sans, but its client_auth_type lets clients in "
             "without a certificate; allowed: RequireAndVerifyClientCert",
+        )
+    if not any(given.get(key) for key in _ENABLING):
+        return None
+    for one, other in (("cert", "cert_file"), ("key", "key_file")):
+        if not given.get(one) and not given.get(other):
+            raise place.error(None, f"tls_server_config has neither {other} nor {one}")
+    if (given.get("client_ca") or given.get("client_ca_file")) and auth in ("", "NoClientCert"):
+        raise place.error(
+            None,
+            "tls_server_config has a client CA and no client_auth_type, so no client would be "
+            "asked for a certificate; allowed: RequireAndVerifyClientCert, or no client CA",
         )
     suites = given.pop("cipher_suites", None)
     for key in ("cert_file", "key_file", "client_ca_file"):

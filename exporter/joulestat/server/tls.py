@@ -48,21 +48,15 @@ class _Context(ssl.SSLContext):
     allowed_sans: frozenset[str] | None = None
 
 
-class TlsDoor(ssl.SSLContext):
-    """Stands where the event loop wants a context, and begins each handshake with the current one.
+class FreshTls:
+    """Gives each connection the context of now; of one thread at a time.
 
     The whole context is made anew, not the certificate alone: a callback for the server's name
     can put in another context, but OpenSSL goes on asking clients for what the first one asked.
     """
 
-    _web_file: Callable[[], WebFile]
-    _made: ssl.SSLContext | ConfigError
-    _made_of: tuple[Hashable, Hashable]
-    _terms: TlsTerms
-
-    @classmethod
-    def of(cls, web_file: Callable[[], WebFile]) -> "TlsDoor":
-        """Return a door for a file that asks for TLS now.
+    def __init__(self, web_file: Callable[[], WebFile]) -> None:
+        """Read the certificates once, so that bad ones stop the start.
 
         Args:
             web_file: The file as of now, such as ``WatchedWebFile.current``.
@@ -70,24 +64,21 @@ class TlsDoor(ssl.SSLContext):
         Raises:
             ConfigError: A certificate or key cannot be used, or there is no ``tls_server_config``.
         """
-        door = cls(ssl.PROTOCOL_TLS_SERVER)
-        door._web_file = web_file
-        door._terms = _terms(web_file())
-        door._made_of = _stamps(door._terms)
-        door._made = make_context(door._terms)
-        return door
+        self._web_file = web_file
+        self._terms = _terms(web_file())
+        self._made_of = _stamps(self._terms)
+        self._made: ssl.SSLContext | ConfigError = make_context(self._terms)
 
-    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
-        """Begin a handshake.
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the next connection.
 
         Raises:
             ssl.SSLError: The file or a certificate went bad; the log says which.
         """
         try:
-            context = self.current()
+            return self.current()
         except ConfigError as error:
             raise ssl.SSLError(str(error)) from None
-        return context.wrap_bio(*arguments, **named)
 
     def current(self) -> ssl.SSLContext:
         """Return the context of now. Costs a ``stat`` per file unless one of them changed.

@@ -13,7 +13,7 @@ from joulestat.domain.errors import ConfigError
 from joulestat.loops.http import Listener
 from joulestat.loops.listening import bind
 from joulestat.server.connection import BoundedConnection
-from joulestat.server.tls import TlsDoor, notes
+from joulestat.server.tls import FreshTls, notes
 from joulestat.server.watched_web_file import WatchedWebFile
 from joulestat.server.web_gate import WebGate
 
@@ -93,10 +93,10 @@ class Listeners:
             terms = file.current()
             for note in notes(terms):
                 log.warning("event=web_config_note note=%r", note)
-            door = TlsDoor.of(file.current) if terms.tls is not None else None
+            door = FreshTls(file.current) if terms.tls is not None else None
             app = WebGate(app, web_file=file.current, monotonic_ns=self._monotonic_ns)
         sockets = [self._bind(address, 0) for address in addresses]
-        return Listener(app, sockets, BoundedConnection, tls=None if door is None else lambda: door)
+        return Listener(app, sockets, BoundedConnection, tls=None if door is None else door.context)
 
     def _unix(self, app: Any, mode: int, *addresses: ListenAddress) -> Listener:
         return Listener(app, [self._bind(each, mode) for each in addresses], BoundedConnection)

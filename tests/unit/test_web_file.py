@@ -1,0 +1,130 @@
+"""A web configuration file is taken or refused as promtool takes or refuses it."""
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fakes.certificates import make_certificates
+from fakes.web_configs import BAD, GOOD, NEWER, STRICTER
+from joulestat.config.go_names import CIPHER_SUITES, duration_ns
+from joulestat.config.web_file import RateTerms
+from joulestat.config.web_reading import parse_web_file
+from joulestat.domain.errors import ConfigError
+from joulestat.server.tls import make_context
+from joulestat.server.watched_web_file import WatchedWebFile
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("web")
+    made = make_certificates(folder)
+    made.server.rename(folder / "cert.pem")
+    made.server_key.rename(folder / "key.pem")
+    made.client_key.rename(folder / "other.pem")
+    (folder / "junk.pem").write_text("this is no PEM")
+    return folder
+
+
+def is_taken(folder: Path, text: str) -> bool:
+    file = folder / "web.yaml"
+    for name in ("cert", "key"):
+        pem = (folder / f"{name}.pem").read_text()
+        text = text.replace(f"{{{name}}}", "\n".join(f"    {line}" for line in pem.splitlines()))
+    file.write_text(text)
+    try:
+        terms = WatchedWebFile(file).current()
+        if terms.tls is not None:
+            make_context(terms.tls)
+    except ConfigError:
+        return False
+    return True
+
+
+def promtool_takes(folder: Path, text: str) -> bool:
+    (folder / "theirs.yaml").write_text(text)
+    command = ["promtool", "check", "web-config", folder / "theirs.yaml"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_every_file_has_its_verdict(folder: Path) -> None:
+    assert set(GOOD) == {name for name, text in GOOD.items() if is_taken(folder, text)}
+    assert set() == {name for name, text in BAD.items() if is_taken(folder, text)}
+    assert set() == {name for name, text in STRICTER.items() if is_taken(folder, text)}
+    taken = {name: is_taken(folder, text) for name, (text, _) in NEWER.items()}
+    assert {name: verdict for name, (_, verdict) in NEWER.items()} == taken
+
+
+@pytest.mark.prometheus
+def test_promtool_gives_the_same_verdicts(folder: Path) -> None:
+    files = {**GOOD, **BAD}
+    assert len(files) >= 80
+
+    assert set(GOOD) == {name for name, text in files.items() if promtool_takes(folder, text)}
+
+
+@pytest.mark.prometheus
+def test_what_is_stricter_than_promtool_is_known(folder: Path) -> None:
+    assert set(STRICTER) == {n for n, text in STRICTER.items() if promtool_takes(folder, text)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "basic_auth_users: {kim: sesame}",
+        "sesame: {}",
+        "tls_server_config: {cert: sesame, key: sesame}",
+        "tls_server_config: {key_file: a, key: {sesame: 1}}",
+        "tls_server_config: {min_version: sesame}",
+        "rate_limit: {interval: sesame}",
+        "sesame\n\tb",
+    ],
+)
+def test_an_error_names_the_place_and_never_what_stands_there(folder: Path, text: str) -> None:
+    file = folder / "web.yaml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as refusal:
+        make_context(WatchedWebFile(file).current().tls)
+
+    assert "sesame" not in str(refusal.value) + repr(vars(refusal.value))
+
+
+def test_a_mistake_is_shown_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse_web_file("tls_server_config:\n  cert_fiel: a", tmp_path / "web.yaml")
+
+    assert (
+        f"{tmp_path}/web.yaml:2: tls_server_config has an unknown key; did you mean cert_file?"
+        == str(refusal.value)
+    )
+
+
+def test_openssl_knows_every_suite_by_the_name_given_to_it() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name in CIPHER_SUITES.values():
+        context.set_ciphers(f"{name}:@SECLEVEL=0")
+        assert name in {each["name"] for each in context.get_ciphers()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ns"),
+    [
+        ("0", 0), ("1s", 10**9), ("-1s", -(10**9)), ("1.5h", 5_400 * 10**9), ("100ms", 10**8),
+        (".5s", 5 * 10**8), ("1.s", 10**9), ("1µs", 1_000), ("1m1.5s", 61_500_000_000),
+        ("", None), ("s", None), ("1", None), ("1 s", None), ("1d", None), ("+-1s", None),
+        ("9999999h", None),
+    ],
+)  # fmt: skip
+def test_a_duration_is_read_as_go_reads_it(text: str, expected_ns: int | None) -> None:
+    assert expected_ns == duration_ns(text)
+
+
+def test_a_rate_of_nothing_is_no_limit(tmp_path: Path) -> None:
+    def rate(text: str) -> RateTerms | None:
+        return parse_web_file(f"rate_limit: {text}", tmp_path / "web.yaml").rate
+
+    assert RateTerms(10**8, 20) == rate("{interval: 100ms, burst: 20}")
+    assert None is rate("{interval: 0s, burst: 20}")
+    assert None is rate("{burst: 20}")
