@@ -31,20 +31,8 @@ def make_certificates(folder: Path) -> Certificates:
         "req", "-x509", *_new_key(key), "-days", DAYS, "-subj", "/CN=Test authority",
         "-addext", "basicConstraints=critical,CA:TRUE", "-out", str(authority),
     )  # fmt: skip
-    for name, extensions in (
-        ("server", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n"),
-        ("client", "extendedKeyUsage=clientAuth\n"),
-    ):
-        request, about = folder / f"{name}.csr", folder / f"{name}.ext"
-        about.write_text(f"basicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n{extensions}")
-        _openssl(
-            "req", *_new_key(folder / f"{name}.key"), "-subj", f"/CN={name}", "-out", str(request)
-        )
-        _openssl(
-            "x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),
-            "-CAcreateserial", "-days", DAYS, "-extfile", str(about),
-            "-out", str(folder / f"{name}.pem"),
-        )  # fmt: skip
+    sign(folder, "server", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
+    sign(folder, "client", "extendedKeyUsage=clientAuth\n")
     return Certificates(
         authority,
         folder / "server.pem",
@@ -52,6 +40,27 @@ def make_certificates(folder: Path) -> Certificates:
         folder / "client.pem",
         folder / "client.key",
     )
+
+
+def sign(folder: Path, name: str, extensions: str, *, days: str = DAYS) -> tuple[Path, Path]:
+    """Let the authority in a folder sign ``name.pem``, and return it and its key.
+
+    Args:
+        folder: Where an authority was made.
+        name: Of the files, and the common name.
+        extensions: As openssl reads them.
+        days: From now to its end; negative for one that is over.
+    """
+    authority, key = folder / "ca.pem", folder / "ca.key"
+    request, about = folder / f"{name}.csr", folder / f"{name}.ext"
+    about.write_text(f"basicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n{extensions}")
+    own_key, signed = folder / f"{name}.key", folder / f"{name}.pem"
+    _openssl("req", *_new_key(own_key), "-subj", f"/CN={name}", "-out", str(request))
+    _openssl(
+        "x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),
+        "-CAcreateserial", "-days", days, "-extfile", str(about), "-out", str(signed),
+    )  # fmt: skip
+    return signed, own_key
 
 
 def _new_key(path: Path) -> list[str]:
