@@ -53,6 +53,9 @@ class Connection(Protocol):
     def dismiss(self) -> None:
         """End it, for another to have its place."""
 
+    def refuse(self) -> None:
+        """Answer the first request that there is no room."""
+
 
 class _Guest:
     """One peer that was let in."""
@@ -90,6 +93,9 @@ class Door:
         self._tls = tls
         self._guests: dict[_Guest, None] = {}
         self._crowds: Counter[Hashable] = Counter()
+        # Fewer at a time than there is room for: nobody shall leave who was not heard at all.
+        self._batch = max(1, min(BATCH, most // 4))
+        self._next: tuple[socket.socket, Any] | None = None
         self._is_open = False
 
     def open(self) -> None:
@@ -103,27 +109,40 @@ class Door:
         self._is_open = False
         self._loop.remove_reader(self._listening)
         self._listening.close()
+        if self._next is not None:
+            self._next[0].close()
+            self._next = None
         for guest in self._guests:
             if guest.welcome is not None:
                 guest.welcome.cancel()
 
     def _let_in(self) -> None:
+        if not self._is_open:
+            return
         leaving: list[_Guest] | None = None
-        for _ in range(BATCH):
-            try:
-                sock, address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        for _ in range(self._batch):
+            if self._next is None and not self._accept():
                 return
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                self._take_a_breath()
-                return
-            guest = _Guest(sock, _peer(sock, address), self._connection())
             if len(self._guests) >= self._most:
                 leaving = self._by_patience() if leaving is None else leaving
-                self._make_room(leaving)
-            self._welcome(guest)
+                if not self._make_room(leaving) and self._anyone_unheard():
+                    # They are heard before this comes round again, and then one may go.
+                    self._loop.call_soon(self._let_in)
+                    return
+            self._welcome()
+
+    def _accept(self) -> bool:
+        """Take the next peer in the queue; tell whether there was one."""
+        try:
+            self._next = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._take_a_breath()
+            return False
+        return True
 
     def _take_a_breath(self) -> None:
         """Wait a moment: the socket stays ready, so that accepting again at once would spin."""
@@ -148,19 +167,24 @@ class Door:
         waiting.sort(key=lambda each: each[:2])
         return [guest for _, _, guest in waiting]
 
-    def _make_room(self, leaving: list[_Guest]) -> None:
+    def _make_room(self, leaving: list[_Guest]) -> bool:
         while leaving:
             guest = leaving.pop()
-            if guest in self._guests and not self._was_not_heard(guest):
+            if guest in self._guests and self._may_go(guest):
                 self._send_away(guest)
-                return
+                return True
+        return False
 
-    def _was_not_heard(self, guest: _Guest) -> bool:
+    def _may_go(self, guest: _Guest) -> bool:
+        return guest.connection.waiting_since is not None and not self._is_unheard(guest)
+
+    def _anyone_unheard(self) -> bool:
+        return any(self._is_unheard(guest) for guest in self._guests)
+
+    def _is_unheard(self, guest: _Guest) -> bool:
         """Tell whether a peer has just sent something that will be read in a moment."""
         since = guest.connection.waiting_since
-        if since is None:
-            return True
-        if self._loop.time() - since > YOUNG_SECONDS:
+        if since is None or self._loop.time() - since > YOUNG_SECONDS:
             return False
         try:
             return bool(guest.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -174,15 +198,21 @@ class Door:
         else:
             guest.connection.dismiss()
 
-    def _welcome(self, guest: _Guest) -> None:
+    def _welcome(self) -> None:
+        if self._next is None:
+            return
+        sock, address = self._next
+        self._next = None
+        guest = _Guest(sock, _peer(sock, address), self._connection())
         guest.connection.when_lost = partial(self._forget, guest)
+        if len(self._guests) >= self._most:
+            # Everybody else is being worked for.
+            guest.connection.refuse()
         self._guests[guest] = None
         self._crowds[guest.peer] += 1
-        guest.welcome = self._loop.create_task(
-            self._connect(guest, one_too_many=len(self._guests) > self._most)
-        )
+        guest.welcome = self._loop.create_task(self._connect(guest))
 
-    async def _connect(self, guest: _Guest, *, one_too_many: bool) -> None:
+    async def _connect(self, guest: _Guest) -> None:
         try:
             terms = self._terms()
         except OSError:  # no certificate to show; who should know it has logged it
@@ -200,8 +230,6 @@ class Door:
             raise
         else:
             guest.welcome = None
-            if one_too_many:
-                self._send_away(guest)
 
     def _terms(self) -> dict[str, Any]:
         if self._tls is None:

@@ -29,11 +29,24 @@ class Heartbeat:
         self._beat = beat
         self._stop = threading.Event()
         self._failing = False
+        self._ended_ns: int | None = None
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin; the first call comes after the delay."""
         self._thread.start()
+
+    def beats(self, within_seconds: float) -> bool:
+        """Tell whether a call came back of late, also by failing. Any thread.
+
+        Args:
+            within_seconds: How late; taken for two intervals where it is less.
+        """
+        ended_ns = self._ended_ns
+        if ended_ns is None:
+            return False
+        late_ns = max(seconds_to_ns(within_seconds), 2 * self._interval_ns)
+        return time.monotonic_ns() - ended_ns <= late_ns
 
     def ask_to_stop(self) -> None:
         """Let the call in progress be the last one."""
@@ -61,7 +74,7 @@ class Heartbeat:
                 if not self._failing:
                     log.exception("event=beat_failed loop=%s", self._thread.name)
                 self._failing = True
-            now_ns = time.monotonic_ns()
+            self._ended_ns = now_ns = time.monotonic_ns()
             due_ns += self._interval_ns
             if due_ns < now_ns:
                 due_ns = now_ns - (now_ns - due_ns) % self._interval_ns + self._interval_ns

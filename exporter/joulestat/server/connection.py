@@ -59,6 +59,7 @@ class BoundedConnection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
     _in_message = True
+    _is_refused = False
     _unasked_bytes = 0
     _head_bytes = 0
     _peer_pid: int | None = None
@@ -83,9 +84,16 @@ class BoundedConnection(HttpToolsProtocol):
         if self._is_sending() or not (self._nobody_reads() or not cycle.response_started):
             self.transport.abort()
             return
-        if self._in_message:
+        if self._in_message or self._is_refused:
             self.transport.write(_NO_ROOM)
         self.transport.close()
+
+    def refuse(self) -> None:
+        """Answer the first request that there is no room.
+
+        Not before it was read: whoever is closed upon unread sees a reset instead of the answer.
+        """
+        self._is_refused = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -138,11 +146,11 @@ class BoundedConnection(HttpToolsProtocol):
         """Note that the head is whole: from here on the handler has its own limits.
 
         Raises:
-            ValueError: Too many requests wait for their answers already.
+            ValueError: There is no room, or too many requests wait for their answers already.
         """
         self._in_head = False
         self._unasked_bytes = 0
-        if len(self.pipeline) >= MOST_PIPELINED:
+        if self._is_refused or len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError(self.pipeline)
         super().on_headers_complete()
 
@@ -166,6 +174,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Answer what cannot be parsed, or what the parsing was stopped for."""
         if self._in_head and self._head_bytes > MAX_UNASKED_BYTES:
             self._refuse()
+        elif self._is_refused:
+            self.dismiss()
         elif self._nobody_reads():
             super().send_400_response(msg)
         else:

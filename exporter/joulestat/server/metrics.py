@@ -63,7 +63,12 @@ class PublicPages:
         return Response(page, headers=headers, media_type="text/html")
 
     async def metrics(self, request: Request) -> Response:
-        """Answer ``GET /metrics`` as text or OpenMetrics, whichever is asked for."""
+        """Answer ``GET /metrics`` as text or OpenMetrics, whichever is asked for.
+
+        How long the scraper will wait (``X-Prometheus-Scrape-Timeout-Seconds``) need not be read:
+        all there is to do is to hand out the page of the last tick, which tells by itself what of
+        it is not fresh.
+        """
         snapshot = self._snapshot()
         if snapshot is None:
             # No sample beats a page of zeros: counters would seem to fall to 0 and rise again.
@@ -88,8 +93,15 @@ class PublicPages:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, _request: Request) -> Response:
-        """Answer ``GET /readyz``: 200 while the data is fresh."""
-        if self._is_ticking():
+        """Answer ``GET /readyz``: 200 while the data is fresh. Never asks a driver.
+
+        One GPU that answers is enough: that others do not, the metrics tell. So is a node without
+        a GPU, of which all is known.
+        """
+        snapshot = self._snapshot()
+        devices = snapshot.devices if snapshot is not None else ()
+        silent = bool(devices) and all(each.reading is None for each in devices)
+        if self._is_ticking() and not silent:
             return PlainTextResponse("ready\n")
         return PlainTextResponse(
             "not ready: no fresh reading of the GPUs\n", HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,6 +1,7 @@
 """Which room gets what: the whole exporter, put together."""
 
 import logging
+import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -11,17 +12,12 @@ from joulestat import __version__
 from joulestat.config import Config
 from joulestat.devices.probe import SimulatedOptions, open_backend
 from joulestat.domain.clock import Clock
-from joulestat.domain.limit import RevertOutcome
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
-from joulestat.loops.driver_threads import attempt, spawn
+from joulestat.loops.driver_threads import attempt
 from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.http import HttpLoop, Listener
-from joulestat.power.audit import Audit
-from joulestat.power.governor import Governor
-from joulestat.power.journal import Journal
-from joulestat.power.leases import LeasePolicy
 from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.history.file import NodeIdentity
 from joulestat.runs.history.keeper import HistoryKeeper
@@ -34,10 +30,11 @@ from joulestat.sampler import Sampler
 from joulestat.server.app import admin_app, public_app
 from joulestat.server.token_file import TokenFile
 from joulestat.service.hardware import Hardware
+from joulestat.service.limits import limits_of
 from joulestat.service.listeners import Listeners, names_of
 from joulestat.service.memory import Memory
+from joulestat.service.supervisor import Supervisor
 
-EXPIRY_INTERVAL_SECONDS = 0.25
 DRIVER_PATIENCE_SECONDS = 5.0
 """How long a start waits for the driver, and so for limits that a crash left to be put back."""
 
@@ -75,24 +72,18 @@ class Service:
         if not attempt(self._hardware.start, DRIVER_PATIENCE_SECONDS):
             # It is read as soon as it answers; until then there is nothing to show but that.
             log.warning("event=driver_hangs_at_start")
-        for loop in (self._expiry, self._heartbeat, self._writing):
-            loop.start()
+        for part in (self._limits, self._heartbeat, self._writing):
+            part.start()
         self._http.start()
         for address in self._addresses:
             log.info("event=listening address=%s", address)
+        self._supervisor.start()
 
     def stop(self) -> None:
         """Stop serving, put every limit back, write everything down. Idempotent."""
+        self._supervisor.stop()
         self._http.stop()
-        self._expiry.ask_to_stop()
-        self._expiry.join(2.0)
-        ended = self._governor.close()
-        left = [uuid for uuid, end in ended.items() if end.outcome is RevertOutcome.FAILED]
-        if left:
-            log.error(
-                "event=limit_left_in_force gpu_uuids=%s cure='start again: it puts limits back'",
-                ",".join(left),
-            )
+        self._limits.stop()
         self._heartbeat.ask_to_stop()
         hanging = self._hardware.stop()
         if hanging:
@@ -109,9 +100,8 @@ class Service:
         config, clock = self._config, self._clock
         store = DocumentStore(config.state_path / "ledger.sqlite")
         self._closing.callback(store.close)
-        self._audit = Audit(config.state_path / "audit.jsonl", clock)
-        self._closing.callback(self._audit.close)
-        self._governor = self._build_governor()
+        # Also where the admin API is off: a crash may have left a limit.
+        self._limits = limits_of(config, clock, self._closing, on_write=self._on_write)
         memory = Memory.load(store, clock.boot_id())
         self._history = self._build_history(memory.instance)
         self._sampler = Sampler(
@@ -120,14 +110,14 @@ class Service:
             unsaved=memory.unsaved,
             clock=clock,
             interval_ns=seconds_to_ns(config.sampling.interval_seconds),
-            controls=self._governor.controls,
+            controls=self._limits.authority.controls,
             history=self._history,
         )
         simulated = self._simulated()
         self._hardware = Hardware(
             lambda: open_backend(config.backend, clock=clock, simulated=simulated),
             self._sampler,
-            self._governor,
+            self._limits.adopt,
             memory.instrument,
             config.sampling,
             clock,
@@ -143,8 +133,13 @@ class Service:
             self._history.flush if self._history is not None else lambda: None,
             delay_seconds=interval + 1.0,
         )
-        self._expiry = Heartbeat("expiry", EXPIRY_INTERVAL_SECONDS, self._governor.expire)
         self._http = HttpLoop(self._bind_listeners())
+        self._supervisor = Supervisor(
+            os.environ,
+            answers=self._http.answers,
+            rhythms={"tick": self._heartbeat, "limits": self._limits.loop},
+            snapshot=lambda: self._sampler.snapshot,
+        )
 
     def _build_history(self, instance: str) -> HistoryKeeper | None:
         retention_seconds = self._config.history.retention_seconds
@@ -164,25 +159,6 @@ class Service:
             self._closing.callback(folder.cleanup)
             path = Path(folder.name) / "gpus"
         return SimulatedOptions(path, simulated.model, simulated.gpus, simulated.seed)
-
-    def _build_governor(self) -> Governor:
-        """Build the governor even where the admin API is off: a crash may have left a limit."""
-        admin = self._config.admin
-        journal = Journal(self._config.state_path / "leases.sqlite", self._clock)
-        self._closing.callback(journal.close)
-        return Governor(
-            {},
-            journal,
-            self._audit,
-            self._clock,
-            LeasePolicy(
-                max_ttl_seconds=admin.max_ttl_seconds,
-                write_interval_seconds=admin.write_interval_seconds,
-                write_burst=admin.write_burst,
-            ),
-            on_write=self._on_write,
-            spawn=spawn,
-        )
 
     def _on_write(self, device_uuid: str) -> None:
         self._sampler.mark_limit_write(device_uuid)
@@ -234,9 +210,9 @@ class Service:
         listen, token_file = config.admin.listen_address, config.admin.token_file
         if listen is not None and token_file is not None:
             admin = admin_app(
-                governor=self._governor,
+                authority=self._limits.authority,
                 snapshot=snapshot,
-                audit_records=self._audit.read,
+                audit_records=self._limits.audit_records,
                 tokens=TokenFile(token_file).table,
                 wall_seconds=self._clock.wall_seconds,
                 listen=listen,
