@@ -164,15 +164,68 @@ def test_what_others_hold_is_not_released(admins: list[AdminClient]) -> None:
     assert [uuid] == list(leases(admins))
 
 
-def test_an_exporter_that_is_away_is_said_with_what_becomes_of_the_leases(
-    admins: list[AdminClient],
-) -> None:
+def test_an_exporter_that_is_away_is_said(admins: list[AdminClient]) -> None:
     nobody = AdminClient("unix:/nonexistent/admin.sock")
     published = LeasePublisher(GivenAddresses([nobody]), TTL_SECONDS).publish(a_decision(["GPU-0"]))
 
     assert () == published.leased
     assert "there is no such socket" in published.errors[0]
-    assert "ends by itself within 120 s" in published.errors[1]
+
+
+def test_what_was_decided_before_somebody_changed_a_lease_is_given_up_for_this_round(
+    admins: list[AdminClient],
+) -> None:
+    (uuid, _) = uuids_of(admins[0])
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
+    publisher.begin_round()
+    publisher.look([uuid], {})
+    admins[0].put_lease(uuid, power_limit_watts=220, ttl_seconds=60, holder="kim", reason="mine")
+    admins[0].delete_lease(uuid)
+
+    late = publisher.publish(a_decision([uuid]))
+
+    assert ((), (), {}) == (late.leased, late.released, leases(admins))
+    (said,) = late.errors
+    assert said.startswith(
+        f"{uuid}: its lease changed while this was decided, so nothing was written; it is read "
+        "again in the next round (PUT "
+    )
+    publisher.begin_round()
+    assert (uuid,) == publisher.publish(a_decision([uuid])).leased
+    assert (uuid,) == publisher.release().released
+
+
+def test_a_round_may_write_one_device_twice(admins: list[AdminClient]) -> None:
+    uuids = uuids_of(admins[0])
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
+    publisher.begin_round()
+    assert () == publisher.publish(a_decision(uuids, watts=250)).errors
+    assert () == publisher.publish(a_decision(uuids, watts=200)).errors
+    assert () == publisher.release().errors
+    assert () == publisher.publish(a_decision(uuids, watts=220)).errors
+
+    assert dict.fromkeys(uuids, (HOLDER, 220.0)) == leases(admins)
+
+
+def test_a_lease_that_is_over_is_neither_revived_nor_ended_for_its_successor(
+    admins: list[AdminClient],
+) -> None:
+    (uuid, _) = uuids_of(admins[0])
+    publisher = LeasePublisher(GivenAddresses(admins), TTL_SECONDS)
+    publisher.publish(a_decision([uuid]))
+    assert (uuid,) == publisher.renew().leased
+    admins[0].put_lease(
+        uuid, power_limit_watts=220, ttl_seconds=60, holder=HOLDER, reason="hand", takeover=True
+    )
+    admins[0].delete_lease(uuid)
+    admins[0].put_lease(uuid, power_limit_watts=210, ttl_seconds=60, holder=HOLDER, reason="hand")
+
+    renewed = publisher.renew()
+
+    assert () == renewed.leased
+    assert "is over" in renewed.errors[0]
+    assert ((), ()) == ((ended := publisher.release()).released, ended.errors)
+    assert {uuid: (HOLDER, 210.0)} == leases(admins)
 
 
 def test_an_exporter_that_is_away_keeps_no_limit_from_another_nodes_devices(

@@ -52,6 +52,8 @@ def test_a_lease_is_put_with_all_that_was_said() -> None:
             takeover=True,
             dry_run=True,
             idempotency_key="k1",
+            fencing_token=7,
+            if_match=12,
         )
 
     plain, full = received
@@ -66,17 +68,24 @@ def test_a_lease_is_put_with_all_that_was_said() -> None:
     assert "idempotency-key" not in plain.headers
     assert "application/json" == plain.headers["content-type"]
     assert "/v1/gpus/GPU-1/lease?dry_run=true" == full.path
+    assert (7, '"12"') == (full.json["fencing_token"], full.headers["if-match"])
+    assert "if-match" not in plain.headers
     assert ("k1", True) == (full.headers["idempotency-key"], full.json["takeover"])
 
 
 def test_a_lease_is_ended_by_its_holder_or_by_anyone() -> None:
     restored = {"outcome": "restored"}
-    with admin(answer_bytes(200, restored), answer_bytes(204)) as (client, received):
+    answers = (answer_bytes(200, restored), answer_bytes(204), answer_bytes(204))
+    with admin(*answers) as (client, received):
         assert restored == client.delete_lease("GPU-1", holder="a b")
         assert client.delete_lease("GPU-1") is None
-    assert ["/v1/gpus/GPU-1/lease?holder=a+b", "/v1/gpus/GPU-1/lease"] == [
-        request.path for request in received
-    ]
+        client.delete_lease("GPU-1", fencing_token=7, if_match=12)
+    assert [
+        "/v1/gpus/GPU-1/lease?holder=a+b",
+        "/v1/gpus/GPU-1/lease",
+        "/v1/gpus/GPU-1/lease?fencing_token=7",
+    ] == [request.path for request in received]
+    assert [None, None, '"12"'] == [request.headers.get("if-match") for request in received]
     assert {"DELETE"} == {request.method for request in received}
 
 

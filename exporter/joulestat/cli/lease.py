@@ -17,7 +17,12 @@ from joulestat.server.auth import new_token
 from joulestat.server.token_file import add_token
 
 FAILURE = 1
-NEEDED_COLUMNS = 132
+NEEDED_COLUMNS = 150
+
+_HEADINGS = (
+    *("GPU", "UUID", "limit", "range", "holder", "target", "ends"),
+    *("token", "revision", "drift"),
+)
 
 _ENDS = {
     "restored": "the limit from before is back",
@@ -65,6 +70,22 @@ def _answered(call: Callable[[], Any]) -> Any:
         sys.exit(FAILURE)
 
 
+def _condition(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which lease, or which revision, is meant."""
+    token = click.option(
+        "--fencing-token",
+        type=click.IntRange(min=0),
+        help="Only if the lease with this token is in force.",
+    )
+    revision = click.option(
+        "--if-match",
+        type=click.IntRange(min=0),
+        metavar="REVISION",
+        help="Only if the GPU is at this revision still.",
+    )
+    return token(revision(command))
+
+
 @lease.command("list")
 @_reach
 def list_leases(admin_url: str, token_file: Path | None) -> None:
@@ -72,7 +93,7 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
     client = _client(admin_url, token_file)
     gpus: list[Mapping[str, Any]] = _answered(client.gpus)
     table = Table(box=None, pad_edge=False)
-    for heading in ("GPU", "UUID", "limit", "range", "holder", "target", "ends", "drift"):
+    for heading in _HEADINGS:
         table.add_column(heading, no_wrap=True)
     for gpu in gpus:
         held: Mapping[str, Any] = gpu.get("lease") or {}
@@ -84,6 +105,8 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
             _text(held.get("holder")),
             _watts(held.get("power_limit_watts")),
             _ends(held.get("expires_timestamp_seconds")),
+            _text(held.get("fencing_token")),
+            _text(gpu.get("revision")),
             "yes" if gpu.get("drift") else "",
         )
     # UUIDs are there to be copied, so a narrow terminal wraps lines rather than cutting them.
@@ -98,6 +121,7 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
 @click.option("--reason", default="set by hand", show_default=True, help="For the audit log.")
 @click.option("--takeover", is_flag=True, help="Take it from another holder.")
 @click.option("--dry-run", is_flag=True, help="Check only; change nothing.")
+@_condition
 @_reach
 def set_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **request: Any) -> None:
     """Hold a power limit on one GPU until the lease ends."""
@@ -110,13 +134,12 @@ def set_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **request:
 @lease.command("release")
 @click.argument("gpu_uuid")
 @click.option("--holder", help="End it only if this one holds it.")
+@_condition
 @_reach
-def release_lease(
-    gpu_uuid: str, holder: str | None, admin_url: str, token_file: Path | None
-) -> None:
+def release_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **asked: Any) -> None:
     """End the lease on one GPU; the limit from before it comes back."""
     client = _client(admin_url, token_file)
-    answer = _answered(lambda: client.delete_lease(gpu_uuid, holder=holder))
+    answer = _answered(lambda: client.delete_lease(gpu_uuid, **asked))
     if answer is None:
         click.echo(f"{gpu_uuid}: there was no lease")
     else:

@@ -81,7 +81,7 @@ class AdminClient:
         return self._list("GET", "/v1/gpus", "gpus")
 
     def gpu(self, uuid: str) -> dict[str, Any]:
-        """Return one GPU."""
+        """Return one GPU, with the revision of its lease."""
         return self._object("GET", _gpu_path(uuid))
 
     def put_lease(
@@ -95,6 +95,8 @@ class AdminClient:
         takeover: bool = False,
         dry_run: bool = False,
         idempotency_key: str | None = None,
+        fencing_token: int | None = None,
+        if_match: int | None = None,
     ) -> dict[str, Any]:
         """Ask for a lease, renew it, or change it.
 
@@ -107,34 +109,49 @@ class AdminClient:
             takeover: Take it from another holder.
             dry_run: Check only.
             idempotency_key: With the same key the same request is carried out once.
+            fencing_token: Only if the lease with this token is in force; else status 412.
+            if_match: Only if the GPU is at this revision still; else status 412.
 
         Returns:
-            What was granted, as read back from the driver.
+            What was granted, as read back from the driver, with its fencing token and revision.
         """
-        lease = {
+        lease: dict[str, object] = {
             "power_limit_watts": power_limit_watts,
             "ttl_seconds": ttl_seconds,
             "holder": holder,
             "reason": reason,
             "takeover": takeover,
         }
+        if fencing_token is not None:
+            lease["fencing_token"] = fencing_token
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._object(
             "PUT",
             f"{_gpu_path(uuid)}/lease{'?dry_run=true' if dry_run else ''}",
             body=lease,
-            headers={"Idempotency-Key": idempotency_key} if idempotency_key else {},
+            headers={**headers, **_condition(if_match)},
         )
 
-    def delete_lease(self, uuid: str, holder: str | None = None) -> dict[str, Any] | None:
+    def delete_lease(
+        self,
+        uuid: str,
+        holder: str | None = None,
+        *,
+        fencing_token: int | None = None,
+        if_match: int | None = None,
+    ) -> dict[str, Any] | None:
         """End a lease; return how, None where there was none.
 
         Args:
             uuid: Which GPU.
             holder: End it only if it is this holder's; None: whoever holds it.
+            fencing_token: End only the lease with this token; else status 412.
+            if_match: Only if the GPU is at this revision still; else status 412.
         """
-        query = f"?{urlencode({'holder': holder})}" if holder is not None else ""
-        path = f"{_gpu_path(uuid)}/lease{query}"
-        reply = self._ask("DELETE", path)
+        asked = {"holder": holder, "fencing_token": fencing_token}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        path = f"{_gpu_path(uuid)}/lease{'?' + query if query else ''}"
+        reply = self._ask("DELETE", path, headers=_condition(if_match))
         return None if reply.status == _NO_CONTENT else self._parsed("DELETE", path, reply)
 
     def revert_all(self) -> dict[str, Any]:
@@ -259,6 +276,10 @@ class AdminClient:
             f"{method} {self._target.url}{path} was answered with something else than the admin "
             "API's JSON; is this the admin listener of a joulestat exporter?"
         )
+
+
+def _condition(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"If-Match": f'"{revision}"'}
 
 
 def _gpu_path(uuid: str) -> str:

@@ -1,15 +1,17 @@
 """Carries decisions to the exporters, as leases: a limit that nobody renews ends by itself."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError
 from joulestat.domain.plan import Action, Decision
 from joulestat.optimizer.addresses.given import Addresses
+from joulestat.optimizer.held import HOLDER as HOLDER
+from joulestat.optimizer.held import Held, put_held
+from joulestat.optimizer.revisions import Revisions
 
-HOLDER = "optimizer"
 SHORTEST_TTL_SECONDS = 60.0
 ROUNDS_PER_TTL = 3
 """A lease outlives two missed rounds, no more."""
@@ -17,6 +19,7 @@ ROUNDS_PER_TTL = 3
 _NOT_KNOWN: Mapping[str, Collection[str]] = MappingProxyType({})
 _NOT_FOUND = 404
 _HELD = 409
+_LOST = 412
 _TOO_MANY_WRITES = 429
 _PASSING = (None, _TOO_MANY_WRITES, 503)
 """No answer, too soon, leases cannot be recorded now: the next round may succeed."""
@@ -39,14 +42,6 @@ class Published:
     other_holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    run: str
-    action: Action
-    limit_watts: int
-    admin: AdminClient
-
-
 def ttl_for(watch_seconds: float) -> float:
     """Return how long a lease should run when it is renewed this often."""
     return max(SHORTEST_TTL_SECONDS, ROUNDS_PER_TTL * watch_seconds)
@@ -64,11 +59,24 @@ class LeasePublisher:
         """
         self._addresses = addresses
         self._ttl_seconds = ttl_seconds
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
+        self._revisions = Revisions()
 
     def begin_round(self) -> None:
-        """Take note that a round begins: addresses that may have changed are read again."""
+        """Take note that a round begins: addresses and revisions are read again."""
         self._addresses.refresh()
+        self._revisions.begin_round()
+
+    def look(self, uuids: Iterable[str], instances: Mapping[str, Collection[str]]) -> None:
+        """Read the revisions of devices that are about to be decided on; nothing is raised.
+
+        Args:
+            uuids: The devices.
+            instances: By device, values of the ``instance`` label that it is shown with now.
+        """
+        clients, _ = self._find(uuids, instances)
+        for several in clients.values():
+            self._revisions.look(several)
 
     def publish(
         self, decision: Decision, instances: Mapping[str, Collection[str]] = _NOT_KNOWN
@@ -130,13 +138,8 @@ class LeasePublisher:
         errors: list[str] = []
         for uuid, held in self._held.items():
             try:
-                held.admin.put_lease(
-                    uuid,
-                    power_limit_watts=held.limit_watts,
-                    ttl_seconds=self._ttl_seconds,
-                    holder=HOLDER,
-                    reason=f"{held.run}: {held.action.value} {held.limit_watts} W",
-                )
+                # This very lease: one that has ended is not revived without a decision.
+                put_held(uuid, held, self._ttl_seconds, fencing_token=held.fencing_token)
             except AdminError as error:
                 errors.append(f"{uuid}: {error}")
             else:
@@ -182,27 +185,16 @@ class LeasePublisher:
         known = self._held.get(uuid)
         silent: AdminError | None = None
         for admin in (known.admin,) if known and known.admin in clients else clients:
-            noted = self._held.get(uuid)
-            # Noted before it is known to have worked: an answer may get lost after the grant.
-            self._held[uuid] = _Held(decision.run, decision.action, limit_watts, admin)
             try:
-                admin.put_lease(
-                    uuid,
-                    power_limit_watts=limit_watts,
-                    ttl_seconds=self._ttl_seconds,
-                    holder=HOLDER,
-                    reason=f"{decision.run}: {decision.action.value} {limit_watts} W",
-                )
-            except AdminError as error:
-                if error.status is None:
-                    # It may be another node's exporter that is away.
-                    silent = error
+                revision = self._revisions.of(admin, uuid)
+                if revision is None:
                     continue
-                self._restore(uuid, noted)
-                if error.status != _NOT_FOUND:
-                    raise
-            else:
-                return
+            except AdminError as error:
+                # It may be another node's exporter that is away.
+                silent = error
+                continue
+            self._lease_at(admin, uuid, decision, limit_watts, revision)
+            return
         if silent is not None:
             raise silent
         raise AdminError(
@@ -211,7 +203,31 @@ class LeasePublisher:
             status=_NOT_FOUND,
         )
 
-    def _restore(self, uuid: str, known: _Held | None) -> None:
+    def _lease_at(
+        self, admin: AdminClient, uuid: str, decision: Decision, limit_watts: int, revision: int
+    ) -> None:
+        noted = self._held.get(uuid)
+        wanted = Held(decision.run, decision.action, limit_watts, admin)
+        # Noted before it is known to have worked: an answer may get lost after the grant.
+        self._held[uuid] = wanted
+        try:
+            answer = put_held(uuid, wanted, self._ttl_seconds, if_match=revision)
+        except AdminError as error:
+            if error.status is not None:
+                self._restore(uuid, noted)
+            if error.status == _LOST:
+                raise AdminError(
+                    "its lease changed while this was decided, so nothing was written; it is read "
+                    f"again in the next round ({error})",
+                    status=_LOST,
+                ) from error
+            raise
+        self._revisions.note(admin, uuid, answer.get("revision"))
+        lease = answer.get("lease")
+        token = lease.get("fencing_token") if isinstance(lease, dict) else None
+        self._held[uuid] = replace(wanted, fencing_token=token if isinstance(token, int) else None)
+
+    def _restore(self, uuid: str, known: Held | None) -> None:
         if known is None:
             del self._held[uuid]
         else:
@@ -223,14 +239,17 @@ class LeasePublisher:
         for uuid in uuids:
             held = self._held[uuid]
             try:
-                held.admin.delete_lease(uuid, holder=HOLDER)
+                held.admin.delete_lease(uuid, holder=HOLDER, fencing_token=held.fencing_token)
             except AdminError as error:
-                errors.append(
-                    f"{uuid}: not released ({error}); its lease ends by itself within "
-                    f"{self._ttl_seconds:.0f} s"
-                )
+                # A lease that is over already needs no ending, nor has another one to end for it.
+                if error.status != _LOST:
+                    errors.append(
+                        f"{uuid}: not released ({error}); its lease ends by itself within "
+                        f"{self._ttl_seconds:.0f} s"
+                    )
             else:
                 released.append(uuid)
+                self._revisions.read_again(held.admin, uuid)
             # Last, so that what is broken off here is tried again at the end.
             del self._held[uuid]
         return Published(released=tuple(released), errors=tuple(errors))
@@ -238,4 +257,5 @@ class LeasePublisher:
 
 def _left_as_it_was(error: AdminError, *, renewing: bool) -> bool:
     """Tell whether a failure left the device at the limit that it had before."""
-    return error.status == _TOO_MANY_WRITES or (renewing and error.status in _PASSING)
+    untouched = error.status in (_TOO_MANY_WRITES, _LOST)
+    return untouched or (renewing and error.status in _PASSING)

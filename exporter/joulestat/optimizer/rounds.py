@@ -16,6 +16,7 @@ from joulestat.optimizer.history.facts import RunHistory, Unread
 from joulestat.optimizer.history.source import History
 from joulestat.optimizer.publish import LeasePublisher, Published
 from joulestat.optimizer.search.choose import choose
+from joulestat.optimizer.search.energy_budget import FROM_OPTION, FROM_RUN, with_forecast
 from joulestat.optimizer.search.objective import Objective
 
 EARLIER_RUNS = 3
@@ -36,6 +37,7 @@ class Question:
         explore: Whether limits may be tried only to measure them.
         tariff: What is known better than the exporters' configuration; None elsewhere.
         power_budget_watts: For the limits of all runs together; None without one.
+        energy_budget_joules: What the run may use, whatever it said itself; None leaves that.
         keep_histories: Whether outcomes carry their history, for reports.
     """
 
@@ -45,6 +47,7 @@ class Question:
     explore: bool = False
     tariff: Tariff = UNKNOWN_TARIFF
     power_budget_watts: float | None = None
+    energy_budget_joules: float | None = None
     keep_histories: bool = False
 
 
@@ -135,7 +138,12 @@ class Optimizer:
 
     def _decide(self, history: RunHistory, at_seconds: float) -> _Decided:
         question = self._question
-        history = replace(history, tariff=_overridden(history.tariff, question.tariff))
+        if self._publisher is not None and history.live:
+            # Before deciding: whatever changes from here on makes the decision one too late.
+            self._publisher.look(history.gpu_uuids, history.instances_by_gpu)
+        history = replace(history, tariff=history.tariff.overridden_by(question.tariff))
+        if question.energy_budget_joules is not None:
+            history = replace(history, energy_budget_joules=question.energy_budget_joules)
         profile = build_profile(history.slices, question.minimum)
         hint_watts = None
         if question.explore and history.live and len(profile.points) == 1 and not profile.thin:
@@ -148,7 +156,7 @@ class Optimizer:
             explore=question.explore,
             hint_watts=hint_watts,
         )
-        decision = _on_each_scale(decision, history)
+        decision = self._on_energy_budget(_on_each_scale(decision, history), history)
         curve = None
         if question.power_budget_watts is not None:
             curve = run_curve(history, decision)
@@ -156,6 +164,12 @@ class Optimizer:
         return _Decided(
             decision, history if question.keep_histories else replace(history, slices=()), curve
         )
+
+    def _on_energy_budget(self, decision: Decision, history: RunHistory) -> Decision:
+        """Say of what was decided last whether the run finishes on its energy budget."""
+        question = self._question
+        source = FROM_RUN if question.energy_budget_joules is None else FROM_OPTION
+        return with_forecast(decision, history, question.objective, source)
 
     def _best_of_earlier_runs(self, history: RunHistory, at_seconds: float) -> int | None:
         """Return the limit that the latest earlier run of the job found best, for a first look."""
@@ -201,11 +215,13 @@ class Optimizer:
         outcomes: list[Outcome] = []
         failed = False
         for decision in as_decisions(division, [item.decision for item in decided.values()]):
-            share = replace(decided[decision.run], decision=decision)
+            share = decided[decision.run]
+            forecast = self._on_energy_budget(decision, share.history)
+            share = replace(share, decision=forecast)
             if failed:
                 # Raising one run's limit counts on another's having been lowered.
                 outcomes.append(
-                    Outcome(decision.run, decision, errors=("not applied: another run failed",))
+                    Outcome(decision.run, forecast, errors=("not applied: another run failed",))
                 )
                 continue
             outcomes.append(self._publish(share))
@@ -233,6 +249,7 @@ class Optimizer:
                 reason=f"Somebody else holds the limit: {published.other_holder}.",
                 expected=None,
             )
+            decision = self._on_energy_budget(decision, history)
         return Outcome(decision.run, decision, published, published.errors, kept)
 
 
@@ -262,22 +279,6 @@ def _on_each_scale(decision: Decision, history: RunHistory) -> Decision:
             uuid: round(watts * own / highest) for uuid, own in references.items()
         },
     )
-
-
-def _overridden(known: Tariff, better: Tariff) -> Tariff:
-    """Return a tariff with what is known better put in."""
-    said = {
-        name: value
-        for name in (
-            "price_per_kilowatt_hour",
-            "currency",
-            "carbon_grams_per_kilowatt_hour",
-            "zone",
-            "pue_ratio",
-        )
-        if (value := getattr(better, name)) not in (None, "")
-    }
-    return replace(known, **said)
 
 
 def _stale(history: RunHistory) -> str:
