@@ -49,7 +49,7 @@ def test_a_limit_is_held_listed_and_released(operator: Operator) -> None:
     held = operator.types("set", operator.gpu, "--watts", "180", "--ttl", "60", "--holder", "kim")
     assert held.exit_code == 0, held.output
     assert operator.limit_watts() == 180
-    ends_seconds = float(held.output.rpartition("lease.expires_timestamp_seconds=")[2])
+    ends_seconds = float(held.output.rpartition("lease.expires_timestamp_seconds=")[2].split()[0])
     assert abs(ends_seconds - (time.time() + 60)) < 10
 
     listed = operator.types("list").output
@@ -58,6 +58,22 @@ def test_a_limit_is_held_listed_and_released(operator: Operator) -> None:
     assert "180 W" in listed
 
     assert operator.types("release", operator.gpu).exit_code == 0
+    assert operator.limit_watts() == 300
+
+
+def test_a_command_for_a_lease_that_is_over_changes_nothing(operator: Operator) -> None:
+    held = operator.types("set", operator.gpu, "--watts", "180", "--ttl", "60").output
+    token = held.rpartition("lease.fencing_token=")[2].split()[0]
+    revision = held.rpartition("  revision=")[2].split()[0]
+    assert operator.types("release", operator.gpu, "--fencing-token", token).exit_code == 0
+
+    for late in (
+        operator.types("set", operator.gpu, "--watts", "200", "--fencing-token", token),
+        operator.types("set", operator.gpu, "--watts", "200", "--if-match", revision),
+        operator.types("release", operator.gpu, "--if-match", revision),
+    ):
+        assert late.exit_code == 1
+        assert "412 Precondition Failed" in late.output
     assert operator.limit_watts() == 300
 
 
