@@ -70,7 +70,7 @@ class AdminRig:
     def application(self, **changed: Any) -> Any:
         """Return the application, with some of its arguments changed."""
         arguments: dict[str, Any] = {
-            "governor": self.governor,
+            "authority": self.governor,
             "snapshot": self.snapshot,
             "audit_records": self.audit.read,
             "tokens": lambda: self.tokens,

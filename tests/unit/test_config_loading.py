@@ -55,7 +55,7 @@ def test_every_setting_can_be_given_in_every_place(load: Load, option) -> None:
         "tariff.zone": "DE", "tariff.pue-ratio": "1.2", "backend": "none", "log.level": "debug",
         "log.format": "json", "simulated.model": "H100", "push.allow-remote": "yes",
         "web.listen-address": "unix:/w.sock", "web.config.file": "/w",
-        "admin.web-config-file": "/a",
+        "admin.web-config-file": "/a", "policy.file": "/p", "actuator.socket": "/k",
     }.get(option.key, "7")  # fmt: skip
     needed = {"admin.token-file": "/t", "tariff.currency": "EUR"}
     needed = {key: value for key, value in needed.items() if key != option.key}

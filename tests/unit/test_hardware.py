@@ -57,7 +57,14 @@ def node(tmp_path: Path) -> Iterator[Any]:
         )
         governor = Host(tmp_path).governor
         sampling = SamplingConfig(interval_seconds=0.02)
-        hardware = Hardware(lambda: backend, sampler, governor, memory.instrument, sampling, clock)
+        hardware = Hardware(
+            lambda: backend,
+            sampler,
+            lambda limiters, models: governor.adopt(limiters, models),
+            memory.instrument,
+            sampling,
+            clock,
+        )
         hardware.start()
         ending.callback(hardware.stop)
         yield SimpleNamespace(
@@ -98,7 +105,7 @@ def test_a_rank_may_shorten_or_respell_the_name_of_a_device(node: Any, name: str
 
 def test_devices_whose_adoption_failed_are_adopted_at_the_next_look(node: Any) -> None:
     kernel.build(node.root, CARDS)
-    adopt, node.governor.adopt = node.governor.adopt, lambda _: 1 / 0
+    adopt, node.governor.adopt = node.governor.adopt, lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         node.hardware.look_again()
     node.governor.adopt = adopt

@@ -83,6 +83,8 @@ def test_a_gpu_shows_its_limits_its_range_and_the_lease_as_it_is_now(rig: AdminR
         "default_watts": 300.0,
         "min_watts": 100.0,
         "max_watts": 300.0,
+        "allowed_min_watts": 100.0,
+        "allowed_max_watts": 300.0,
         "writable": True,
         "drift": False,
         "revision": 1,

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -40,6 +40,8 @@ STALE_SECONDS = 2.0
 LIST_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 20.0
 """Longer than the actuator waits for a driver: it answers before anybody gives up on it."""
+
+_UNKNOWN = PowerControl(writable=False, lease=None, drift=False, changes=MappingProxyType({}))
 
 T = TypeVar("T")
 
@@ -79,6 +81,7 @@ class ActuatorClient:
         self._on_write = on_write
         self._refreshing = Lock()
         self._last: _LastWord | None = None
+        self._expected: Mapping[str, PowerControl] = MappingProxyType({})
         self._problem = f"the actuator at {path} has not been asked yet"
         self._told = ""
 
@@ -97,12 +100,19 @@ class ActuatorClient:
         last = self._fresh()
         if last is not None:
             return last.controls
-        return MappingProxyType({}) if self._last is None else self._last.without_leases
+        return self._expected if self._last is None else self._last.without_leases
 
     def lease(self, device_uuid: str) -> Lease | None:
         """Return the lease in force, None without one and where that is not known."""
         control = self.controls().get(device_uuid)
         return None if control is None else control.lease
+
+    def expect(self, device_uuids: Iterable[str]) -> None:
+        """Say which devices there are, so that nothing is claimed of them before the first word.
+
+        An invented count of 0 would make every change so far look like one of today.
+        """
+        self._expected = MappingProxyType(dict.fromkeys(device_uuids, _UNKNOWN))
 
     def refresh(self) -> None:
         """Ask for the state. For a loop, every REFRESH_SECONDS; never raises for the actuator."""

@@ -3,11 +3,13 @@
 from joulestat.config.address import ListenAddress
 from joulestat.config.loading import load_config
 from joulestat.config.model import (
+    ActuatorConfig,
     AdminConfig,
     BudgetConfig,
     Config,
     HistoryConfig,
     LogConfig,
+    PolicyConfig,
     PushConfig,
     SamplingConfig,
     SimulatedConfig,
@@ -17,6 +19,7 @@ from joulestat.config.options import OPTIONS, Option
 
 __all__ = [
     "OPTIONS",
+    "ActuatorConfig",
     "AdminConfig",
     "BudgetConfig",
     "Config",
@@ -24,6 +27,7 @@ __all__ = [
     "ListenAddress",
     "LogConfig",
     "Option",
+    "PolicyConfig",
     "PushConfig",
     "SamplingConfig",
     "SimulatedConfig",

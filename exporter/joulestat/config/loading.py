@@ -10,11 +10,13 @@ from joulestat.config.address import ListenAddress
 from joulestat.config.budgets import read_budgets
 from joulestat.config.document import Document
 from joulestat.config.model import (
+    ActuatorConfig,
     AdminConfig,
     BudgetConfig,
     Config,
     HistoryConfig,
     LogConfig,
+    PolicyConfig,
     PushConfig,
     SamplingConfig,
     SimulatedConfig,
@@ -132,6 +134,8 @@ def _build(
             config_file=settings.get(options.WEB_CONFIG_FILE),
         ),
         admin=_admin(settings),
+        policy=PolicyConfig(file=settings.get(options.POLICY_FILE)),
+        actuator=ActuatorConfig(socket=settings.get(options.ACTUATOR_SOCKET)),
         sampling=SamplingConfig(
             interval_seconds=settings.require(options.SAMPLING_INTERVAL),
             details_interval_seconds=settings.require(options.SAMPLING_DETAILS_INTERVAL),

@@ -45,6 +45,20 @@ class AdminConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """What leases may ask, beyond ``AdminConfig``; no file, nothing more to obey."""
+
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActuatorConfig:
+    """Which actuator holds the power limits; None for the exporter itself."""
+
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingConfig:
     """The beat of the sampler.
 
@@ -133,6 +147,8 @@ class Config:
     backend: str = "auto"
     web: WebConfig = WebConfig()
     admin: AdminConfig = AdminConfig()
+    policy: PolicyConfig = PolicyConfig()
+    actuator: ActuatorConfig = ActuatorConfig()
     sampling: SamplingConfig = SamplingConfig()
     push: PushConfig = PushConfig()
     history: HistoryConfig = HistoryConfig()

@@ -113,6 +113,21 @@ ADMIN_WRITE_BURST = Option(
     "3",
     "How many writes of one device's limit may follow each other at once.",
 )
+POLICY_FILE = Option(
+    "policy.file",
+    kinds.path(),
+    None,
+    "What leases may ask, in a file that its owner alone can write; see docs/actuator.md. Of the "
+    "actuator, where there is one.",
+    "none: what the driver accepts, within admin.*",
+)
+ACTUATOR_SOCKET = Option(
+    "actuator.socket",
+    kinds.path(),
+    None,
+    "Socket of a joulestat actuator, which then holds the power limits for this exporter.",
+    "none: the exporter holds them itself",
+)
 SAMPLING_INTERVAL = Option(
     "sampling.interval",
     kinds.duration(0.02, 10),
@@ -230,6 +245,8 @@ OPTIONS: tuple[Option[object], ...] = (
     ADMIN_MAX_TTL,
     ADMIN_WRITE_INTERVAL,
     ADMIN_WRITE_BURST,
+    POLICY_FILE,
+    ACTUATOR_SOCKET,
     SAMPLING_INTERVAL,
     SAMPLING_DETAILS_INTERVAL,
     SAMPLING_SETTLE,

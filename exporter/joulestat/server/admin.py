@@ -11,8 +11,7 @@ from starlette.responses import Response
 from joulestat.domain.errors import LimitWriteFailed, UnknownDevice
 from joulestat.domain.limit import GrantOutcome, PowerControl, RevertOutcome
 from joulestat.domain.snapshot import DeviceState, Snapshot
-from joulestat.power.governor import Governor
-from joulestat.power.leases import EndCause
+from joulestat.power.authority import LimitAuthority
 from joulestat.server.answers import (
     AuditWire,
     GpusWire,
@@ -46,7 +45,7 @@ class AdminDoor:
     def __init__(
         self,
         *,
-        governor: Governor,
+        authority: LimitAuthority,
         snapshot: Callable[[], Snapshot | None],
         audit_records: AuditRecords,
         wall_seconds: Callable[[], float],
@@ -54,27 +53,28 @@ class AdminDoor:
         """Make the door.
 
         Args:
-            governor: Holds the leases.
+            authority: Holds the limits.
             snapshot: The last tick, None before the first one.
             audit_records: What was asked and done.
             wall_seconds: Unix time.
         """
-        self._governor = governor
+        self._authority = authority
         self._snapshot = snapshot
         self._audit_records = audit_records
         self._wall_seconds = wall_seconds
 
     async def gpus(self, _request: Request) -> Response:
         """Answer ``GET /v1/gpus``."""
-        controls = self._governor.controls()
-        return _json(GpusWire([self._gpu(state, controls) for state in self._states()]))
+        controls = self._authority.controls()
+        gpus = [self._gpu(state, controls) for state in self._states()]
+        return _json(GpusWire(gpus, self._authority.read_only_reason))
 
     async def gpu(self, request: Request) -> Response:
         """Answer ``GET /v1/gpus/{uuid}``."""
         device_uuid = _device_uuid(request)
         for state in self._states():
             if state.device.uuid == device_uuid:
-                gpu = self._gpu(state, self._governor.controls())
+                gpu = self._gpu(state, self._authority.controls())
                 return _json(gpu, headers={"ETag": entity_tag(gpu.revision)})
         raise UnknownDevice(
             f"no GPU here has the UUID {shown(device_uuid)!r}; GET /v1/gpus lists them",
@@ -91,7 +91,7 @@ class AdminDoor:
         wanted = parse_lease_request(await read_json(request, MAX_ADMIN_BYTES))
         principal = principal_of(request)
         grant = await run_in_threadpool(
-            lambda: self._governor.grant(
+            lambda: self._authority.grant(
                 device_uuid,
                 wanted,
                 principal=principal.name,
@@ -112,7 +112,7 @@ class AdminDoor:
         if_match = revision_asked(request)
         principal = principal_of(request)
         revert = await run_in_threadpool(
-            lambda: self._governor.release(
+            lambda: self._authority.release(
                 device_uuid,
                 principal=principal.name,
                 holder=holder,
@@ -130,7 +130,7 @@ class AdminDoor:
         """Answer ``POST /v1/revert-all``: every lease ends, whoever holds it."""
         principal = principal_of(request)
         reverts = await run_in_threadpool(
-            lambda: self._governor.revert_all(principal=principal.name, cause=EndCause.REVERT_ALL)
+            lambda: self._authority.revert_all(principal=principal.name)
         )
         failed = [uuid for uuid, end in reverts.items() if end.outcome is RevertOutcome.FAILED]
         if failed:

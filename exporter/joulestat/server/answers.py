@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 
+from joulestat.domain.device import PowerLimits
 from joulestat.domain.limit import Grant, Lease, PowerControl, Revert
 from joulestat.domain.run import PushAnswer
 from joulestat.domain.snapshot import DeviceState
+from joulestat.power.policy import Bounds
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -44,7 +46,9 @@ class LeaseWire(msgspec.Struct):
 class GpuWire(msgspec.Struct):
     """One GPU: its limits as of the last tick (null: unknown), and who holds them now.
 
-    ``revision`` rises with every grant, renewal, change and end of a lease.
+    ``revision`` rises with every grant, renewal, change and end of a lease. A lease may hold
+    ``allowed_min_watts`` to ``allowed_max_watts``: the card's own range, less what the host's
+    policy forbids.
     """
 
     gpu_uuid: str
@@ -56,6 +60,8 @@ class GpuWire(msgspec.Struct):
     default_watts: float | None
     min_watts: float | None
     max_watts: float | None
+    allowed_min_watts: float | None
+    allowed_max_watts: float | None
     writable: bool
     drift: bool
     revision: int
@@ -63,9 +69,10 @@ class GpuWire(msgspec.Struct):
 
 
 class GpusWire(msgspec.Struct):
-    """All GPUs of this host, in order of index."""
+    """All GPUs of this host, in order of index, and why none of them can be leased, if so."""
 
     gpus: list[GpuWire]
+    read_only_reason: str | None
 
 
 class GrantWire(msgspec.Struct):
@@ -133,6 +140,7 @@ def lease_wire(lease: Lease, now_seconds: float) -> LeaseWire:
 def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> GpuWire:
     """Return the JSON form of a device; ``control`` is as of now, not as of the tick."""
     limits = state.reading.limits if state.reading is not None else None
+    allowed = _allowed(limits, control)
     return GpuWire(
         gpu_uuid=state.device.uuid,
         index=state.device.index,
@@ -143,11 +151,22 @@ def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> G
         default_watts=limits.default_watts if limits else None,
         min_watts=limits.min_watts if limits else None,
         max_watts=limits.max_watts if limits else None,
+        allowed_min_watts=allowed[0],
+        allowed_max_watts=allowed[1],
         writable=control.writable,
         drift=control.drift,
         revision=control.revision,
         lease=lease_wire(control.lease, now_seconds) if control.lease else None,
     )
+
+
+def _allowed(
+    limits: PowerLimits | None, control: PowerControl
+) -> tuple[float | None, float | None]:
+    """Return what a lease may hold, W; None where the card does not tell its own range."""
+    if limits is None or limits.min_watts is None or limits.max_watts is None:
+        return None, None
+    return Bounds(control.floor_watts, control.ceiling_watts).of(limits.min_watts, limits.max_watts)
 
 
 def grant_wire(grant: Grant, now_seconds: float) -> GrantWire:

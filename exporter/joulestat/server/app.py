@@ -14,7 +14,7 @@ from joulestat.config import ListenAddress
 from joulestat.domain.run import Push, PushAnswer
 from joulestat.domain.snapshot import Snapshot
 from joulestat.exposition import Exposition
-from joulestat.power.governor import Governor
+from joulestat.power.authority import LimitAuthority
 from joulestat.runs.history.reader import HistoryReader
 from joulestat.runs.history.records import HistoryPage, RunsPage
 from joulestat.server import answers, openapi, problems, wire
@@ -206,7 +206,7 @@ def public_app(
 
 def admin_app(
     *,
-    governor: Governor,
+    authority: LimitAuthority,
     snapshot: Callable[[], Snapshot | None],
     audit_records: AuditRecords,
     tokens: Callable[[], TokenTable],
@@ -218,7 +218,7 @@ def admin_app(
     """Return the application that leases power limits; for a listener of its own.
 
     Args:
-        governor: Holds the leases; called on worker threads.
+        authority: Holds the limits; called on worker threads.
         snapshot: The last tick, None before the first one.
         audit_records: Reads the audit log, such as ``Audit.read``; called on worker threads.
         tokens: The tokens as of now, such as ``TokenFile.table``.
@@ -228,7 +228,7 @@ def admin_app(
         version: Of this program.
     """
     door = AdminDoor(
-        governor=governor,
+        authority=authority,
         snapshot=snapshot,
         audit_records=audit_records,
         wall_seconds=wall_seconds,

@@ -1,23 +1,25 @@
 """The devices of this node: opens the backend, has them read, and looks again for others."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 from joulestat.config import SamplingConfig
-from joulestat.devices.backend import Backend
+from joulestat.devices.backend import Backend, Limiter
 from joulestat.domain.clock import Clock
 from joulestat.domain.device import Device
 from joulestat.domain.run import Push
 from joulestat.loops.driver_threads import device_reader
 from joulestat.loops.heartbeat import Heartbeat
-from joulestat.power.governor import Governor
 from joulestat.sampler import Instrument, Sampler
 from joulestat.service import peers
 
 LOOK_INTERVAL_SECONDS = 5.0
 """How soon a driver that was loaded, reloaded or updated is noticed. Costs a call or two."""
+
+AdoptLimiters = Callable[[Mapping[str, Limiter], Mapping[str, str]], object]
+"""Takes limiters and models, each by device UUID."""
 
 ALL = "all"
 """How a rank names every device of its host."""
@@ -32,7 +34,7 @@ class Hardware:
         self,
         open_backend: Callable[[], Backend | None],
         sampler: Sampler,
-        governor: Governor,
+        adopt_limiters: AdoptLimiters,
         instrument: Callable[[Device], Instrument],
         sampling: SamplingConfig,
         clock: Clock,
@@ -42,14 +44,14 @@ class Hardware:
         Args:
             open_backend: Opens it, or returns None where there is nothing to read yet.
             sampler: Is given readings, and devices as they come.
-            governor: Is given the limiters of devices as they come.
+            adopt_limiters: Is given the limiters and the models of devices as they come.
             instrument: Makes one for a device that is new.
             sampling: The beat.
             clock: The time.
         """
         self._open_backend = open_backend
         self._sampler = sampler
-        self._governor = governor
+        self._adopt_limiters = adopt_limiters
         self._instrument = instrument
         self._sampling = sampling
         self._backend: Backend | None = None
@@ -139,7 +141,7 @@ class Hardware:
             for device in devices
             if backend is not None and (limiter := backend.limiter(device.uuid)) is not None
         }
-        self._governor.adopt(limiters)
+        self._adopt_limiters(limiters, {device.uuid: device.model for device in devices})
         self._sampler.adopt(name, devices, self._instrument)
         self._adopted = devices
         if backend is not None and backend.serial:
