@@ -48,6 +48,20 @@ def test_anything_but_the_token_is_nobodys(wrong: str) -> None:
     assert parse_tokens(tokens_text()).authenticate(wrong, NOW_SECONDS) is None
 
 
+def test_a_token_may_be_for_some_gpus_only() -> None:
+    def limited(gpus: str, role: str = "operator") -> Principal | None:
+        table = parse_tokens(tokens_text(role=role, more=f"    gpus: {gpus}\n"))
+        return table.authenticate("secret", NOW_SECONDS)
+
+    both = frozenset({"GPU-1", "GPU-2"})
+    assert Principal("kim", Role.OPERATOR, both) == limited("[GPU-1, GPU-2]")
+    for wrong in ("", "[]", "GPU-1", "[1]", "['']", "[null]", "{GPU-1: 1}", "['a b']"):
+        with pytest.raises(ConfigError, match="gpus must be"):
+            limited(wrong)
+    with pytest.raises(ConfigError, match="is for operators"):
+        limited("[GPU-1]", role="viewer")
+
+
 def test_an_empty_table_knows_nobody() -> None:
     assert TokenTable().authenticate("", NOW_SECONDS) is None
     assert parse_tokens("tokens: []").authenticate("", NOW_SECONDS) is None

@@ -19,10 +19,21 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a token belongs to; ``name`` is what the audit log shows."""
+    """Who a token belongs to, and what it opens.
+
+    Attributes:
+        name: What the audit log shows.
+        role: What it may do.
+        gpus: UUIDs of the only GPUs whose limits it may change; None for every GPU.
+    """
 
     name: str
     role: Role
+    gpus: frozenset[str] | None = None
+
+    def may_change(self, device_uuid: str | None) -> bool:
+        """Tell whether it may change this GPU's limit; None stands for those of all at once."""
+        return self.gpus is None or device_uuid in self.gpus
 
 
 @dataclass(frozen=True, slots=True)

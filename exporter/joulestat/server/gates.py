@@ -11,7 +11,7 @@ from joulestat.domain.errors import ConfigError, StateError
 from joulestat.server.auth import Principal, Role, TokenTable
 from joulestat.server.guard import HostRule, check_local_peer, check_no_browser
 from joulestat.server.guard import check_host as check_plain_host
-from joulestat.server.problems import Refused
+from joulestat.server.problems import Refused, shown
 from joulestat.server.routes import Scope
 
 FAILURES_PER_SECOND = 5
@@ -89,6 +89,8 @@ class AdminGate:
                 value=principal.role,
                 allowed=scope,
             )
+        if scope is Scope.OPERATOR:
+            _check_gpus(request, principal)
         request.scope["user"] = principal
 
     def _principal(self, request: Request) -> Principal:
@@ -137,6 +139,26 @@ def principal_of(request: Request) -> Principal:
     if not isinstance(principal, Principal):
         raise TypeError("this endpoint is not behind the admin gate")
     return principal
+
+
+def _check_gpus(request: Request, principal: Principal) -> None:
+    """Refuse what a token that is limited to some GPUs would do to others, with 403.
+
+    So is a change of all GPUs at once: half of an emergency stop would pass for a whole one.
+    """
+    device_uuid = request.path_params.get("uuid")
+    if principal.may_change(device_uuid):
+        return
+    raise Refused(
+        HTTPStatus.FORBIDDEN,
+        "this token is for other GPUs"
+        if device_uuid is not None
+        else "this token is for some GPUs, and this changes all of them; end their leases one by "
+        "one, or use a token without 'gpus'",
+        field="gpu_uuid",
+        value="all" if device_uuid is None else shown(device_uuid),
+        allowed=", ".join(sorted(principal.gpus or ())),
+    )
 
 
 def _check_host(request: Request, hosts: HostRule) -> None:

@@ -13,15 +13,19 @@ from joulestat.server.routes import Endpoint, Scope
 _REF = "#/components/schemas/{name}"
 _ROLES = frozenset({Scope.VIEWER, Scope.OPERATOR})
 
+_ALWAYS = (429, 431, 500, 503)
+"""Too often, too much, a web configuration or a token file that went bad, no room."""
+
 
 def describe(endpoints: Sequence[Endpoint], *, title: str, version: str) -> bytes:
     """Return the OpenAPI 3.1 document of these endpoints as JSON."""
     structs = _structs(endpoints)
     references, components = msgspec.json.schema_components(structs, ref_template=_REF)
     schemas = dict(zip(structs, references, strict=True))
+    is_admin = any(endpoint.scope in _ROLES for endpoint in endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        operation = _operation(endpoint, schemas)
+        operation = _operation(endpoint, schemas, is_admin=is_admin)
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -29,7 +33,7 @@ def describe(endpoints: Sequence[Endpoint], *, title: str, version: str) -> byte
         "paths": paths,
         "components": {"schemas": components},
     }
-    if any(endpoint.scope in _ROLES for endpoint in endpoints):
+    if is_admin:
         bearer = {"type": "http", "scheme": "bearer"}
         document["components"]["securitySchemes"] = {"token": bearer}
     return msgspec.json.encode(document)
@@ -44,14 +48,18 @@ def _structs(endpoints: Sequence[Endpoint]) -> list[type]:
     return list(found)
 
 
-def _operation(endpoint: Endpoint, schemas: dict[type, dict[str, Any]]) -> dict[str, Any]:
+def _operation(
+    endpoint: Endpoint, schemas: dict[type, dict[str, Any]], *, is_admin: bool
+) -> dict[str, Any]:
     answers: dict[str, Any] = {
         str(status): _answer(HTTPStatus(status).phrase, "application/json", schemas.get(struct))
         if struct is not None
         else _answer(HTTPStatus(status).phrase, "", None)
         for status, struct in endpoint.answers.items()
     }
-    answers["default"] = _answer("What went wrong", MEDIA_TYPE, schemas[Problem])
+    for refusal in sorted(_refusals(endpoint, is_admin=is_admin) - set(endpoint.answers)):
+        phrase = HTTPStatus(refusal).phrase
+        answers[str(refusal)] = _answer(phrase, MEDIA_TYPE, schemas[Problem])
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "operationId": f"{endpoint.method.lower()}_{endpoint.handler.__name__}",
@@ -67,6 +75,28 @@ def _operation(endpoint: Endpoint, schemas: dict[type, dict[str, Any]]) -> dict[
     if endpoint.scope in _ROLES:
         operation["security"] = [{"token": []}]
     return operation
+
+
+def _refusals(endpoint: Endpoint, *, is_admin: bool) -> set[int]:
+    """Return the statuses of the problems that an endpoint may answer with.
+
+    They follow from what it takes, as the gates and the readers do; a test asks every endpoint
+    thousands of things, and finds it out if one is missing here.
+    """
+    found = set(_ALWAYS)
+    if endpoint.scope is not Scope.ANYONE or is_admin:
+        found |= {400, 403, 421}  # unknown parameters, web pages, foreign hosts
+    if endpoint.scope in _ROLES or not is_admin:
+        found.add(401)  # of the web configuration, where there is one
+    if endpoint.scope in _ROLES and endpoint.method == "GET":
+        found |= {404, 422, 502}  # no such thing, a parameter out of range, unreadable history
+    if endpoint.body is not None:
+        found |= {408, 409, 413, 415, 422}
+    if endpoint.scope is Scope.OPERATOR:
+        found.add(502)  # the driver
+    if endpoint.scope is Scope.OPERATOR and "{uuid}" in endpoint.path:
+        found |= {404, 409, 412, 422}
+    return found
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ from joulestat.server.auth import Principal, Role, TokenEntry, TokenTable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_KEYS = {"sha256", "principal", "role", "expires"}
+_GPU = re.compile(r"[!-~]{1,96}")
+_KEYS = {"sha256", "principal", "role", "expires", "gpus"}
 _REQUIRED = ("sha256", "principal", "role")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -32,6 +33,7 @@ def parse_tokens(text: str, place: str = "token file") -> TokenTable:
             principal: optimizer
             role: operator          # or viewer
             expires: 2027-06-30     # optional; that day's midnight UTC, or a full ISO time
+            gpus: [GPU-0d9c...]     # optional; the only GPUs whose limits this operator changes
 
     Raises:
         ConfigError: Unknown or repeated key, a value that makes no sense, a digest given twice.
@@ -197,11 +199,27 @@ def _entry(item: object, at: str, place: str) -> TokenEntry:
         raise _error(place, f"{at}.principal", "must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -")
     if item["role"] not in set(Role):
         raise _error(place, f"{at}.role", "must be a role", allowed=" or ".join(Role))
+    role = Role(item["role"])
     return TokenEntry(
         sha256=digest,
-        principal=Principal(item["principal"], Role(item["role"])),
+        principal=Principal(item["principal"], role, _gpus(item, role, at, place)),
         expires_seconds=_expiry(item.get("expires"), f"{at}.expires", place),
     )
+
+
+def _gpus(item: Mapping[str, object], role: Role, at: str, place: str) -> frozenset[str] | None:
+    """Return the GPUs that a token is limited to, None where the file names none."""
+    if "gpus" not in item:
+        return None
+    given = item["gpus"]
+    if role is not Role.OPERATOR:
+        raise _error(place, f"{at}.gpus", "is for operators; a viewer sees every GPU")
+    # A missing value must not turn one GPU into all of them.
+    if not isinstance(given, list) or not given:
+        raise _error(place, f"{at}.gpus", "must be a list of at least one UUID")
+    if not all(isinstance(each, str) and _GPU.fullmatch(each) for each in given):
+        raise _error(place, f"{at}.gpus", "must be UUIDs as GET /v1/gpus shows them")
+    return frozenset(given)
 
 
 def _expiry(value: object, at: str, place: str) -> float | None:
