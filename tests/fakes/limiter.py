@@ -29,6 +29,7 @@ class FakeLimiter:
         self.before_write: Callable[[float], None] | None = None
         self.hanging = threading.Event()
         self.wake = threading.Event()
+        self.calls = 0
         self.calls_at_once = 0
         self.most_calls_at_once = 0
 
@@ -58,6 +59,7 @@ class FakeLimiter:
             self.calls_at_once -= 1
 
     def _enter(self, call: str) -> None:
+        self.calls += 1
         if self.fault == "lost":
             raise DeviceError("GPU is lost", call=call, error="GPU_IS_LOST")
         self.calls_at_once += 1
