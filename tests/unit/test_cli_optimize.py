@@ -41,6 +41,8 @@ def run(*arguments: str) -> Any:
         (("--run", "a", "--prometheus.header", "X-Scope-OrgID:é"), "not plain ASCII"),
         (("--run", "a", "--watch", "0s"), "longer than nothing"),
         (("--run", "a", "--prometheus.user", "kim"), "go together"),
+        (("--all-runs", "--energy-budget-kwh", "5"), "is one run's: give --run"),
+        (("--run", "a", "--energy-budget-kwh", "0"), "x>0"),
         (("--run", "a", "--keep-lease"), "--keep-lease is for"),
         (("--run", "a", "--match", "cluster"), "NAME=VALUE"),
         (("--run", "a", "--objective", "speed"), "speed"),

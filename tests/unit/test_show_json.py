@@ -8,10 +8,12 @@ import pytest
 
 from joulestat.domain.plan import (
     Action,
+    BudgetForecast,
     Decision,
     Expected,
     FittedPoint,
     OperatingPoint,
+    OtherLimit,
     Window,
 )
 from joulestat.domain.tariff import Tariff
@@ -38,6 +40,25 @@ RICH = replace(
     curve=(FittedPoint(275, 82.0, 0.314, 0.3, 0.001),),
     tariff=Tariff(0.30, "EUR", 400.0, "DE", 1.5),
     gpu_power_limits_watts={"GPU-0": 250, "GPU-1": 240},
+)
+ON_BUDGET = replace(
+    DECISION,
+    budget=BudgetForecast(
+        joules=3.6e7,
+        source="run",
+        spent_joules=1.2e7,
+        steps_left=320_000.0,
+        power_limit_watts=250,
+        expected_joules=3.7e7,
+        expected_joules_stderr=6.7e4,
+        finishes=False,
+        instead=OtherLimit(200, 3.5e7, 1.09, measured=True, within_bound=False),
+        reason="At 250 W the run needs more.",
+    ),
+)
+UNTOLD = replace(
+    DECISION,
+    budget=BudgetForecast(3.6e7, "option", None, None, None, None, None, None, None, "Not known."),
 )
 NO_ADVICE = Decision(
     "x", Action.NONE, None, "Nothing.", {"name": "slowdown", "max_slowdown": 1.05},
@@ -83,6 +104,30 @@ FITTED = closed(
         "seconds_per_step_stderr": {"type": "number"},
     }
 )
+BUDGET = closed(
+    {
+        "joules": ABOVE_ZERO,
+        "source": {"enum": ["run", "option"]},
+        "spent_joules": NUMBER_OR_NULL,
+        "steps_left": NUMBER_OR_NULL,
+        "power_limit_watts": WATTS_OR_NULL,
+        "expected_joules": NUMBER_OR_NULL,
+        "expected_joules_stderr": NUMBER_OR_NULL,
+        "finishes": {"type": ["boolean", "null"]},
+        "instead": or_null(
+            closed(
+                {
+                    "power_limit_watts": WATTS,
+                    "expected_joules": ABOVE_ZERO,
+                    "slowdown_ratio": ABOVE_ZERO,
+                    "measured": {"type": "boolean"},
+                    "within_bound": {"type": ["boolean", "null"]},
+                }
+            )
+        ),
+        "reason": {"type": "string", "minLength": 1},
+    }
+)
 MOMENT = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$"}
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -115,6 +160,7 @@ SCHEMA = {
                     }
                 )
             ),
+            "budget": or_null(BUDGET),
             "window": or_null(closed({"start": MOMENT, "end": MOMENT})),
             "gpu_uuids": {"type": "array", "items": {"type": "string"}},
             "gpu_power_limits_watts": {"type": "object", "additionalProperties": WATTS},
@@ -124,7 +170,7 @@ SCHEMA = {
 }
 
 
-@pytest.mark.parametrize("decision", [DECISION, RICH, NO_ADVICE])
+@pytest.mark.parametrize("decision", [DECISION, RICH, NO_ADVICE, ON_BUDGET, UNTOLD])
 def test_every_decision_keeps_the_schema(decision: Decision) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
@@ -163,6 +209,7 @@ def test_json_is_the_contract() -> None:
             "currency": None,
             "kilograms_co2e": None,
         },
+        "budget": None,
         "window": {"start": "2026-11-23T14:00:00Z", "end": "2026-11-23T15:00:00.250Z"},
         "gpu_uuids": ["GPU-0", "GPU-1"],
     } == json.loads(as_json(DECISION))
@@ -198,6 +245,27 @@ def test_what_is_unknown_is_null() -> None:
         shown[key] is None
         for key in ("power_limit_watts", "reference_power_limit_watts", "expected", "window")
     )
+
+
+def test_an_energy_budget_is_told_with_the_limit_that_would_keep_it() -> None:
+    assert {
+        "joules": 3.6e7,
+        "source": "run",
+        "spent_joules": 1.2e7,
+        "steps_left": 320_000.0,
+        "power_limit_watts": 250,
+        "expected_joules": 3.7e7,
+        "expected_joules_stderr": 6.7e4,
+        "finishes": False,
+        "instead": {
+            "power_limit_watts": 200,
+            "expected_joules": 3.5e7,
+            "slowdown_ratio": 1.09,
+            "measured": True,
+            "within_bound": False,
+        },
+        "reason": "At 250 W the run needs more.",
+    } == json.loads(as_json(ON_BUDGET))["budget"]
 
 
 def test_several_decisions_are_an_array_and_a_stream_has_a_line_each() -> None:

@@ -10,6 +10,7 @@ from joulestat.cli.admin_flags import AdminFlags
 from joulestat.cli.prometheus_flags import PrometheusFlags, refuse
 from joulestat.domain.errors import ConfigError
 from joulestat.domain.tariff import Tariff
+from joulestat.domain.units import JOULES_PER_KWH
 from joulestat.optimizer.evidence.profile import Minimum
 from joulestat.optimizer.publish import LeasePublisher, ttl_for
 from joulestat.optimizer.rounds import Question
@@ -39,6 +40,7 @@ class Flags(AdminFlags, PrometheusFlags):
     price_per_tonne_carbon: float | None
     carbon_intensity: float | None
     pue: float | None
+    energy_budget_kwh: float | None
     power_budget_kw: float | None
     straggler_aware: bool
     explore: bool
@@ -112,6 +114,9 @@ class Flags(AdminFlags, PrometheusFlags):
             and _typed(ctx, "price_per_gpu_hour"),
             "--price-per-tonne-carbon belongs to --objective money": not money
             and self.price_per_tonne_carbon is not None,
+            "--energy-budget-kwh is one run's: give --run, or leave each run its own": (
+                self.energy_budget_kwh is not None and self.all_runs
+            ),
             "--power-budget-kw divides among all runs: give --all-runs": (
                 self.power_budget_kw is not None and not self.all_runs
             ),
@@ -133,7 +138,7 @@ class Flags(AdminFlags, PrometheusFlags):
             objective = self._objective()
         except ConfigError as error:
             raise click.UsageError(str(error), ctx) from error
-        budget_kw = self.power_budget_kw
+        budget_kw, budget_kwh = self.power_budget_kw, self.energy_budget_kwh
         return Question(
             objective,
             Minimum(self.min_steps, self.min_seconds),
@@ -146,6 +151,7 @@ class Flags(AdminFlags, PrometheusFlags):
                 pue_ratio=self.pue,
             ),
             power_budget_watts=None if budget_kw is None else 1000 * budget_kw,
+            energy_budget_joules=None if budget_kwh is None else budget_kwh * JOULES_PER_KWH,
             keep_histories=self.plot is not None or self.report is not None,
         )
 

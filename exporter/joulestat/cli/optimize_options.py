@@ -47,7 +47,7 @@ goal_options = many(
         show_default=True,
         help="slowdown: least energy within --max-slowdown. cost: energy against time, by --eta. "
         "energy: least energy. money: least money. finish-by: least energy, done by --finish-by. "
-        "budget: least time within the run's energy budget.",
+        "budget: least time within the energy budget.",
     ),
     click.option(
         "--eta", type=float, default=0.5, show_default=True, help="Weight of energy, 0 to 1."
@@ -70,6 +70,11 @@ goal_options = many(
         help="Grams CO2e per kWh; default is the exporter's tariff.",
     ),
     click.option("--pue", type=click.FloatRange(min=1), help="Default is the exporter's tariff."),
+    click.option(
+        "--energy-budget-kwh",
+        type=click.FloatRange(min=0, min_open=True),
+        help="With --run: say whether it finishes on so much; default is what the run said.",
+    ),
     click.option(
         "--power-budget-kw",
         type=click.FloatRange(min=0, min_open=True),

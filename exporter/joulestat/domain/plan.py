@@ -77,6 +77,54 @@ class FittedPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherLimit:
+    """A limit at which a run would finish on its energy budget, where the chosen one does not.
+
+    Attributes:
+        power_limit_watts: Per GPU; the fastest of those that are known to do.
+        expected_joules: What the run will have used at its end, J.
+        slowdown_ratio: T/T_ref per step; 1.09 is 9 % slower than at the reference.
+        measured: Whether the run was measured there; else it lies between measured limits.
+        within_bound: Whether the objective would allow it; None where it has no bound in time.
+    """
+
+    power_limit_watts: int
+    expected_joules: float
+    slowdown_ratio: float
+    measured: bool
+    within_bound: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetForecast:
+    """Whether a run finishes its planned steps on its energy budget.
+
+    Attributes:
+        joules: The budget.
+        source: ``run`` where the run said so, ``option`` where it was given on the command line.
+        spent_joules: Used so far, in all phases; None where unknown.
+        steps_left: Planned steps still to be made; None where the run did not say how many.
+        power_limit_watts: The limit that this is told for: the one to hold, else the reference.
+        expected_joules: Used at the end, if the rest is done there; None where unknown.
+        expected_joules_stderr: Its standard error, J; None where there is none to tell.
+        finishes: Whether the budget suffices; None where that is unknown or too close to tell.
+        instead: Where it does not, and another limit would.
+        reason: All of that in a sentence for people.
+    """
+
+    joules: float
+    source: str
+    spent_joules: float | None
+    steps_left: float | None
+    power_limit_watts: int | None
+    expected_joules: float | None
+    expected_joules_stderr: float | None
+    finishes: bool | None
+    instead: OtherLimit | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One decision for one run: a pure function of its history.
 
@@ -97,6 +145,7 @@ class Decision:
         curve: The fit through the points, lowest limit first; empty with fewer than two.
         tariff: What a joule costs there.
         numbers: The numbers behind the decision, one sentence each, for ``--explain``.
+        budget: Whether the run finishes on its energy budget; None where it has none.
     """
 
     run: str
@@ -114,3 +163,4 @@ class Decision:
     curve: tuple[FittedPoint, ...] = ()
     tariff: Tariff = UNKNOWN_TARIFF
     numbers: tuple[str, ...] = ()
+    budget: BudgetForecast | None = None

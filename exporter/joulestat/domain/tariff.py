@@ -1,6 +1,6 @@
 """What a joule costs where this node stands: money, carbon, overhead."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from joulestat.domain.units import JOULES_PER_KWH
 
@@ -23,6 +23,15 @@ class Tariff:
     carbon_grams_per_kilowatt_hour: float | None = None
     zone: str = ""
     pue_ratio: float | None = None
+
+    def overridden_by(self, better: "Tariff") -> "Tariff":
+        """Return this tariff with what is known better put in; None and empty are not known."""
+        said = {
+            field.name: value
+            for field in fields(better)
+            if (value := getattr(better, field.name)) not in (None, "")
+        }
+        return replace(self, **said)
 
     def joules_for(self, money: float) -> float | None:
         """Return the energy of the GPUs that so much money pays for, J.

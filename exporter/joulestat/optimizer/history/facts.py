@@ -91,6 +91,8 @@ class RunHistory:
         shared_with: Other runs that hold one of its devices too.
         steps_done: Train steps of all its time, whatever the limit; None where unknown.
         joules_spent: Energy of all its time, all phases; None where unknown.
+        other_joules_spent: What of it was not in training: evaluations, checkpoints; None where
+            unknown.
         planned_steps: How many steps it is to make; None where it did not say.
         energy_budget_joules: What it may spend; None where it did not say.
         other_phase_ratio: Share of its recent time in other phases than training; None where
@@ -114,6 +116,7 @@ class RunHistory:
     shared_with: tuple[str, ...] = ()
     steps_done: float | None = None
     joules_spent: float | None = None
+    other_joules_spent: float | None = None
     planned_steps: float | None = None
     energy_budget_joules: float | None = None
     other_phase_ratio: float | None = None

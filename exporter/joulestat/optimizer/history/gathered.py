@@ -203,6 +203,7 @@ def history_of(
         shared_with=tuple(sorted(shared)),
         steps_done=totals.steps_done,
         joules_spent=totals.joules_spent,
+        other_joules_spent=totals.other_joules_spent,
         planned_steps=read.about.planned_steps,
         energy_budget_joules=read.about.energy_budget_joules,
         other_phase_ratio=totals.other_phase_ratio,

@@ -125,6 +125,7 @@ def history_from(run: str, parts: Sequence[Part], grid: tuple[float, float, floa
         shared_with=tuple(sorted({name for part in here for name in part.page.shared_with})),
         steps_done=_steps_done(parts),
         joules_spent=_joules_spent(parts),
+        other_joules_spent=_joules_spent(parts, without=(Phase.TRAIN,)),
         planned_steps=latest.planned_steps,
         energy_budget_joules=latest.energy_budget_joules,
         other_phase_ratio=_other_phase_ratio(parts, at_seconds),
@@ -191,8 +192,10 @@ def _steps_done(parts: Iterable[Part]) -> float:
     return float(done + together)
 
 
-def _joules_spent(parts: Iterable[Part]) -> float:
-    return uj_to_joules(sum(total.energy_uj for part in parts for total in part.page.totals))
+def _joules_spent(parts: Iterable[Part], without: Sequence[Phase] = ()) -> float:
+    """Return the run's energy, but for that of some phases."""
+    totals = (total for part in parts for total in part.page.totals)
+    return uj_to_joules(sum(total.energy_uj for total in totals if total.phase not in without))
 
 
 def _other_phase_ratio(parts: Iterable[Part], at_seconds: float) -> float | None:

@@ -23,11 +23,13 @@ class Totals:
     Attributes:
         steps_done: Train steps, whatever the limit.
         joules_spent: In all phases.
+        other_joules_spent: In all phases but training.
         other_phase_ratio: Share of the last hour's time that was not training.
     """
 
     steps_done: float | None = None
     joules_spent: float | None = None
+    other_joules_spent: float | None = None
     other_phase_ratio: float | None = None
 
 
@@ -35,6 +37,7 @@ class Totals:
 class _Target:
     steps: float = 0.0
     joules: float = 0.0
+    other_joules: float = 0.0
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Counted:
         metric, phase = sample.labels["__name__"], sample.labels.get("phase", "")
         if metric == ENERGY_JOULES:
             target.joules += sample.value
+            target.other_joules += 0.0 if phase == Phase.TRAIN else sample.value
         elif metric == STEPS and phase == Phase.TRAIN:
             target.steps += sample.value
         elif metric == STEP_SECONDS:
@@ -126,11 +130,13 @@ def totals_of(counted: Counted, tracks: RunTracks, nodes: Mapping[Target, str]) 
         return Totals()
     steps: dict[str, float] = {}
     joules: dict[str, float] = {}
+    other_joules: dict[str, float] = {}
     spans: dict[str, tuple[float, float]] = {}
     for target, total in counted.targets.items():
         node = nodes.get(target, "")
         steps[node] = max(total.steps, steps.get(node, 0.0))
         joules[node] = max(total.joules, joules.get(node, 0.0))
+        other_joules[node] = max(total.other_joules, other_joules.get(node, 0.0))
         looks = tracks[target].births if target in tracks else {}
         first, last = spans.get(node, (math.inf, -math.inf))
         spans[node] = min([first, *looks]), max([last, *looks])
@@ -143,7 +149,12 @@ def totals_of(counted: Counted, tracks: RunTracks, nodes: Mapping[Target, str]) 
             together = 0.0
         together = max(together, steps[node])
         until = max(until, spans[node][1])
-    return Totals(done + together, sum(joules.values()), _other_ratio(counted.phase_seconds))
+    return Totals(
+        done + together,
+        sum(joules.values()),
+        sum(other_joules.values()),
+        _other_ratio(counted.phase_seconds),
+    )
 
 
 def _other_ratio(phase_seconds: Mapping[str, float]) -> float | None:

@@ -60,6 +60,8 @@ def reference_of(history: RunHistory, point: OperatingPoint) -> Reference:
         steps_left = max(0.0, history.planned_steps - history.steps_done)
     if history.energy_budget_joules is not None and history.joules_spent is not None:
         joules_left = history.energy_budget_joules - history.joules_spent
+        if steps_left:
+            joules_left -= steps_left * other_joules_per_step(history)
     n_gpus = len(history.gpu_uuids)
     return Reference(
         power_limit_watts=point.power_limit_watts,
@@ -72,6 +74,13 @@ def reference_of(history: RunHistory, point: OperatingPoint) -> Reference:
         joules_left=joules_left,
         tariff=history.tariff,
     )
+
+
+def other_joules_per_step(history: RunHistory) -> float:
+    """Return what evaluations and checkpoints took so far, per training step."""
+    if not history.steps_done or history.other_joules_spent is None:
+        return 0.0
+    return history.other_joules_spent / history.steps_done
 
 
 def reference_point(profile: Profile, reference_watts: int) -> OperatingPoint | None:

@@ -147,7 +147,10 @@ class StayWithin(Unbound):
         if reference.steps_left is None:
             return "how many steps the run plans is not known: give planned_steps to joulestat.init"
         if reference.joules_left is None:
-            return "the run has no energy budget: give energy_budget_kwh to joulestat.init"
+            return (
+                "the run has no energy budget: give energy_budget_kwh to joulestat.init, "
+                "or --energy-budget-kwh"
+            )
         return ""
 
     def first_ratio(self) -> float:

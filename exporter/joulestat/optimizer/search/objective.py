@@ -23,7 +23,8 @@ class Reference:
         n_gpus: Devices of the run.
         now_seconds: Unix time of the decision.
         steps_left: Steps still planned; None where the run did not say how many it plans.
-        joules_left: What is left of its energy budget; None where it has none.
+        joules_left: What is left of its energy budget for training steps, if the other phases go
+            on taking as much per step as they have; None where it has none.
         tariff: What a joule costs there.
     """
 

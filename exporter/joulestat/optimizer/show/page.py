@@ -191,6 +191,8 @@ def _figures(decision: Decision, history: RunHistory | None, index: int) -> Iter
 def _facts(decision: Decision, history: RunHistory | None) -> Iterator[tuple[str, str]]:
     """Yield what the decision stands on, as far as it is known."""
     yield "objective", objective_words(decision.objective)
+    if decision.budget is not None:
+        yield "energy budget", decision.budget.reason
     if decision.reference_power_limit_watts is not None:
         yield "reference limit", f"{decision.reference_power_limit_watts} W per GPU"
     model = printable(history.gpu_model) if history is not None else ""

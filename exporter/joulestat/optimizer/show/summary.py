@@ -105,9 +105,15 @@ def as_summary_table(
     if advised:
         parts += [_table(advised), Text()]
     parts.append(Text(in_total(lines), style="bold"))
+    over = [line for line in lines if line.decision.budget and not line.decision.budget.finishes]
+    if over:
+        parts += [Text(), Text("Energy budgets that may not suffice:")]
+        parts += [
+            _about(line, line.decision.budget.reason) for line in over if line.decision.budget
+        ]
     if silent:
         parts += [Text(), Text("Without advice:")]
-        parts += [_why(line) for line in silent]
+        parts += [_about(line, line.decision.reason) for line in silent]
     return Group(*parts)
 
 
@@ -157,10 +163,10 @@ def _saved(line: Line) -> str:
     return "" if line.saving is None else figure(line.saving.saved.kilowatt_hours, _DIGITS)
 
 
-def _why(line: Line) -> Text:
+def _about(line: Line, reason: str) -> Text:
     text = Text()
     text.append(printable(line.decision.run), style="yellow")
-    text.append(f": {printable(line.decision.reason)}")
+    text.append(f": {printable(reason)}")
     return text
 
 

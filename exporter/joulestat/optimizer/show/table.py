@@ -21,6 +21,8 @@ from joulestat.optimizer.show.wording import (
 
 STYLES = {Action.HOLD: "bold green", Action.PROBE: "bold cyan", Action.NONE: "bold yellow"}
 
+_BUDGET_STYLES = {True: "green", False: "bold red", None: "yellow"}
+
 MOST_NAMED_GPUS = 4
 """Per limit; the rest is counted. JSON has them all."""
 
@@ -43,6 +45,9 @@ def as_table(decision: Decision) -> RenderableType:
         parts += [Text(), savings_table(saving), Text(in_words(decision.expected), style="bold")]
         note = overhead_note(decision, saving)
         parts += [Text(note, style="dim")] if note else []
+        parts.append(Text())
+    if decision.budget is not None:
+        parts += [Text(decision.budget.reason, style=_BUDGET_STYLES[decision.budget.finishes])]
         parts.append(Text())
     parts.append(Text(_basis(decision), style="dim"))
     return Group(*parts)

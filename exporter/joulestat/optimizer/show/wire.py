@@ -15,6 +15,7 @@ def as_json_object(decision: Decision) -> dict[str, Any]:
 
     ``expected.slowdown_ratio`` 1.03 is 3 % slower; ``energy_saving_ratio`` 0.14 is 14 % less.
     ``points`` are what decisions rest on, ``thin_points`` were measured too briefly for that.
+    ``budget`` is null without an energy budget; ``budget.finishes`` is null where it is unknown.
     ``gpu_power_limits_watts`` is there only where the GPUs are to have different limits.
     """
     shown: dict[str, Any] = {
@@ -29,6 +30,7 @@ def as_json_object(decision: Decision) -> dict[str, Any]:
         "curve": [asdict(point) for point in decision.curve],
         "expected": None if decision.expected is None else asdict(decision.expected),
         "savings_per_day": _savings(decision),
+        "budget": None if decision.budget is None else asdict(decision.budget),
         "window": None if decision.window is None else window_words(decision.window),
         "gpu_uuids": list(decision.gpu_uuids),
     }
