@@ -60,7 +60,7 @@ def node(tmp_path: Path) -> Iterator[Any]:
         hardware = Hardware(
             lambda: backend,
             sampler,
-            lambda limiters, models: governor.adopt(limiters, models),
+            lambda limiters, models: governor.adopt(limiters, models),  # noqa: PLW0108 - replaced below
             memory.instrument,
             sampling,
             clock,
