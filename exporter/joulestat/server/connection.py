@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from joulestat.server.problems import whole_answer
@@ -152,6 +153,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._unasked_bytes = 0
         if self._is_refused or len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError(self.pipeline)
+        if not self.url.startswith(b"/"):
+            self._heed_target()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -181,6 +184,15 @@ class BoundedConnection(HttpToolsProtocol):
         else:
             # It would end up in the middle of another answer.
             self.transport.close()
+
+    def _heed_target(self) -> None:
+        """Let the host that a whole URL names stand for that of the header (RFC 9112, 3.2.2)."""
+        target = httptools.parse_url(self.url)
+        host = target.host or b""
+        named = b"[%b]" % host if b":" in host else host
+        named += b":%d" % target.port if target.port is not None else b""
+        self.headers[:] = [each for each in self.headers if each[0] != b"host"]
+        self.headers.append((b"host", named))
 
     def _nobody_reads(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
