@@ -3,9 +3,10 @@
 from boards.addresses import BUDGETS, TO_RUN
 from boards.board import Board, Row, Variable
 from boards.fleet import FIRING
-from boards.kinds import stat, table, timeseries
+from boards.kinds import stat, timeseries
 from boards.panels import BLUE, ORANGE, RED, YELLOW, Json, Panel, Query, matched, now, steps
 from boards.promql import CARBON, JOULES_PER_KILOWATT_HOUR, PRICE, watt_hours
+from boards.tables import table
 
 CHOSEN = '{scope=~"$scope", budget=~"$budget"}'
 LIMIT = f"budget:joulestat_energy_limit:joules{CHOSEN}"
@@ -44,10 +45,11 @@ def _shares(title: str, description: str, expr: str, unit: str, *marks: float) -
     panel = timeseries(
         title,
         description,
-        Query(expr, "{{budget}}"),
+        # Without the rules' names, by which series would be sorted, and coloured, differently in
+        # each panel.
+        Query(f"max by (budget, run) ({expr})", "{{budget}}"),
         unit=unit,
         width=8,
-        calcs=("lastNotNull",),
         axisSoftMax=max(marks) * 1.05,
         axisSoftMin=0,
         thresholdsStyle={"mode": "dashed"},
@@ -87,6 +89,7 @@ BUDGETS_ROW = Row(
             now(watt_hours(f"sum by (scope) ({CONSUMED})"), "{{scope}}s"),
             unit="watth",
             no_value="no budget",
+            several=True,
         ),
         stat(
             "Energy price",
@@ -100,7 +103,7 @@ BUDGETS_ROW = Row(
             "Carbon intensity",
             "Of electricity, CO2-equivalent, as the exporters are configured, by zone.",
             Query(f"max by (zone) ({CARBON})", "{{zone}}"),
-            unit="suffix: g/kWh",
+            unit="suffix:g/kWh",
             no_value="no intensity",
         ),
         table(
@@ -185,27 +188,25 @@ COST = Row(
     [
         timeseries(
             "Cost per hour by team",
-            "Each bar is its hour: energy counted against the teams' budgets x PUE x price, each "
-            "node at its own, by currency.",
+            "Each bar is the hour before it: energy counted against the teams' budgets x PUE x "
+            "price, each node at its own, by currency.",
             Query(_per_hour(PRICE, "currency"), "{{team}} {{currency}}", step="1h"),
             unit="none",
             height=8,
             decimals=2,
             bars=True,
             stacked=True,
-            calcs=("sum",),
             no_value="no price or no team's budget",
         ),
         timeseries(
             "CO₂e per hour by team",
-            "Each bar is its hour: energy counted against the teams' budgets x PUE x carbon "
-            "intensity, each node at its own.",
+            "Each bar is the hour before it: energy counted against the teams' budgets x PUE x "
+            "carbon intensity, each node at its own.",
             Query(_per_hour(CARBON, "zone"), "{{team}} {{zone}}", step="1h"),
             unit="massg",
             height=8,
             bars=True,
             stacked=True,
-            calcs=("sum",),
             no_value="no intensity or no team's budget",
         ),
     ],
@@ -224,12 +225,8 @@ ALERTS = Row(
                 ("budget", "Budget"),
                 ("run", "Run"),
             ],
-            [
-                now(
-                    f"max by (alertname, severity, instance, budget, run) ({FIRING})",
-                    "Firing",
-                )
-            ],
+            [now(f"max by (alertname, severity, instance, budget, run) ({FIRING})")],
+            height=6,
             sort_by="Severity",
             descending=False,
             no_value="none",

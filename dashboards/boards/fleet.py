@@ -11,9 +11,10 @@ from boards.addresses import (
 )
 from boards.board import Board, Row
 from boards.health import HEALTH
-from boards.kinds import bars, stat, table, timeseries
+from boards.kinds import bars, stat, timeseries
 from boards.panels import RED, Query, matched, now, steps
 from boards.promql import TARGET, cost, emissions, increase, latest, rate, watt_hours
+from boards.tables import table
 
 ENERGY = "gpu_energy_joules_total"
 _RATE = rate(ENERGY, TARGET)
@@ -123,8 +124,8 @@ WHERE = Row(
     [
         timeseries(
             "Energy per hour",
-            "Each bar is its hour: energy credited to runs, and what belongs to none because "
-            "nobody held the GPU (idle) or its holder fell silent (stale).",
+            "Each bar is the hour before it: energy credited to runs, and what belongs to none "
+            "because nobody held the GPU (idle) or its holder fell silent (stale).",
             Query(
                 watt_hours(f"sum by (run) ({increase(_RUN_ENERGY, TARGET, '1h')})"),
                 "{{run}}",
@@ -143,7 +144,6 @@ WHERE = Row(
             width=12,
             stacked=True,
             bars=True,
-            calcs=("sum",),
         ),
         bars(
             "Energy by run",
@@ -208,7 +208,7 @@ NODES = Row(
                 ),
                 now(watt_hours(_BY_NODE), "Energy", "watth"),
             ],
-            height=7,
+            height=6,
             sort_by="Energy",
             overrides=[
                 matched("Node", links=[TO_NODE]),
@@ -251,7 +251,7 @@ NODES = Row(
                     "si:J/step",
                 ),
             ],
-            height=7,
+            height=6,
             sort_by="Power",
             overrides=[matched("Run", links=[TO_RUN_OF_CELL])],
             no_value="no run holds a GPU",

@@ -2,9 +2,10 @@
 
 from boards.addresses import GPU, GPUS, INSTANCE, JOB, LIMIT_CHANGES_OF_NODE, TO_RUN_OF_CELL
 from boards.board import Board, Row
-from boards.kinds import gauge, stat, table, timeline, timeseries
-from boards.panels import GREEN, ORANGE, RED, YELLOW, Query, mapping, matched, now, steps
+from boards.kinds import gauge, stat, timeline, timeseries
+from boards.panels import BLUE, GREEN, ORANGE, RED, YELLOW, Query, mapping, matched, now, steps
 from boards.promql import ONE_NODE, RATE, increase, rate, watt_hours
+from boards.tables import table
 
 ENERGY = "gpu_energy_joules_total"
 OF_GPUS = f'{ONE_NODE}, gpu=~"$gpu"'
@@ -21,6 +22,15 @@ def _column(metric: str, name: str, unit: str = "watt") -> Query:
 
 
 _ENFORCED = _now("gpu_power_limit_enforced_watts")
+
+_REASONS = {
+    "power_cap": BLUE,
+    "sw_thermal": YELLOW,
+    "hw_thermal": RED,
+    "hw_slowdown": ORANGE,
+    "power_brake": "purple",
+}
+"""What holds a GPU's clocks back, and its colour: the limit at work is no reason to worry."""
 
 NOW = Row(
     "Now",
@@ -92,17 +102,15 @@ POWER = Row(
             ),
             unit="watt",
             stepped=True,
-            calcs=("min", "lastNotNull"),
         ),
         timeseries(
             "Energy per hour",
-            "Each bar is its hour: growth of the energy counters.",
+            "Each bar is the hour before it: growth of the energy counters.",
             Query(watt_hours(increase(ENERGY, OF_GPUS, "1h")), _NAME, step="1h"),
             unit="watth",
             height=8,
             bars=True,
             stacked=True,
-            calcs=("sum",),
         ),
         timeseries(
             "Share of GPUs held back",
@@ -113,6 +121,11 @@ POWER = Row(
             axisSoftMin=0,
             axisSoftMax=1,
             height=8,
+        ).with_overrides(
+            *(
+                matched(reason, color={"fixedColor": color, "mode": "fixed"})
+                for reason, color in _REASONS.items()
+            )
         ),
     ],
 )
@@ -129,7 +142,6 @@ LOAD = Row(
             axisSoftMax=1,
             width=6,
             height=8,
-            calcs=("mean",),
         ),
         timeseries(
             "SM clock",
@@ -138,7 +150,6 @@ LOAD = Row(
             unit="hertz",
             width=6,
             height=8,
-            calcs=("mean",),
         ),
         timeseries(
             "Temperature",
@@ -147,7 +158,6 @@ LOAD = Row(
             unit="celsius",
             width=6,
             height=8,
-            calcs=("max",),
         ),
         timeseries(
             "Memory in use",
@@ -161,7 +171,6 @@ LOAD = Row(
             axisSoftMax=1,
             width=6,
             height=8,
-            calcs=("max",),
         ),
     ],
 )
@@ -235,7 +244,6 @@ HEALTH = Row(
             decimals=1,
             axisSoftMin=0.9,
             axisSoftMax=1.1,
-            calcs=("min", "max"),
         ),
         timeseries(
             "Readings not believed",
@@ -251,6 +259,7 @@ HEALTH = Row(
             unit="none",
             width=6,
             height=7,
+            decimals=0,
             bars=True,
             stacked=True,
             calcs=("sum",),

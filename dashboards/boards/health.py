@@ -25,7 +25,6 @@ HEALTH = Row(
             ),
             unit="s",
             height=6,
-            calcs=(),
         ),
         timeseries(
             "Driver calls that failed",
@@ -37,6 +36,7 @@ HEALTH = Row(
             ),
             unit="none",
             height=6,
+            decimals=0,
             bars=True,
             stacked=True,
             calcs=("sum",),

@@ -1,9 +1,9 @@
-"""The kinds of panels that the boards use: one maker each, core panels of Grafana alone."""
+"""Panels of numbers, lines, bars, bands and words: one maker each, Grafana's core panels alone."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from boards.panels import Json, Panel, Query, defaults, matched, steps
+from boards.panels import Json, Panel, Query, defaults, steps
 
 LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
@@ -17,17 +17,33 @@ def stat(
     decimals: int | None = None,
     thresholds: Json | None = None,
     no_value: str = "",
-    **more: Any,
+    several: bool | None = None,
 ) -> Panel:
-    """Return big numbers, the last that each query found."""
-    extra = more | ({"noValue": no_value} if no_value else {})
+    """Return big numbers, the last that each query found.
+
+    Args:
+        title: What it shows.
+        description: How the numbers are made.
+        queries: Named ones are shown with their names.
+        unit: As Grafana calls it.
+        width: Columns of the grid.
+        decimals: How many; None leaves it to Grafana.
+        thresholds: What colours mean.
+        no_value: What it says without a number.
+        several: Whether the numbers stand side by side and must be smaller; None where there is
+            one for each query.
+    """
+    extra: Json = {"noValue": no_value} if no_value else {}
     named = any(query.legend for query in queries)
+    is_small = len(queries) > 1 if several is None else several
     options: Json = {
         "colorMode": "value",
-        "graphMode": "none",
+        "graphMode": "none" if all(query.instant for query in queries) else "area",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": LAST,
+        # Else each panel's number is as large as fits, and the shortest looks most important.
+        "text": {"titleSize": 13, "valueSize": 20 if is_small else 34},
         "textMode": "value_and_name" if named else "value",
         "wideLayout": True,
     }
@@ -74,12 +90,15 @@ def timeseries(
     stacked: bool = False,
     bars: bool = False,
     stepped: bool = False,
-    calcs: Sequence[str] = ("mean", "max"),
+    calcs: Sequence[str] = (),
     decimals: int | None = None,
     no_value: str = "",
     **custom: Any,
 ) -> Panel:
-    """Return lines over time, or with ``bars`` one bar for each step."""
+    """Return lines over time, or with ``bars`` one bar for each step.
+
+    A legend with ``calcs`` is a table, of which three lines are seen: for as many series.
+    """
     drawn: Json = {
         "drawStyle": "bars" if bars else "line",
         "fillOpacity": 80 if bars else 30 if stacked else 0,
@@ -95,13 +114,14 @@ def timeseries(
     extra: Json = {"noValue": no_value} if no_value else {}
     return Panel(
         "timeseries", title, description, queries, width, height,
-        {"legend": _legend(calcs), "tooltip": {"mode": "multi", "sort": "desc"}},
+        {"legend": legend(calcs), "tooltip": {"mode": "multi", "sort": "desc"}},
         defaults(unit, decimals, None, custom=drawn | custom, **extra)
         | {"color": {"mode": "palette-classic"}},
     )  # fmt: skip
 
 
-def _legend(calcs: Sequence[str]) -> Json:
+def legend(calcs: Sequence[str]) -> Json:
+    """Return a legend below a graph: a table of those numbers, or without any a list of names."""
     return {
         "calcs": list(calcs),
         "displayMode": "table" if calcs else "list",
@@ -131,7 +151,7 @@ def bars(
         "orientation": "horizontal",
         "reduceOptions": LAST,
         "showUnfilled": True,
-        "text": {"titleSize": 14, "valueSize": 16},
+        "text": {"valueSize": 15},
         "sizing": "auto",
         "valueMode": "color",
     }
@@ -160,124 +180,6 @@ def timeline(
         "state-timeline", title, description, [query], width, height, options,
         shown | {"custom": {"fillOpacity": 70, "lineWidth": 0}},
     )  # fmt: skip
-
-
-def table(
-    title: str,
-    description: str,
-    keys: Sequence[tuple[str, str]],
-    columns: Sequence[Query],
-    *,
-    width: int = 24,
-    height: int = 8,
-    sort_by: str = "",
-    descending: bool = True,
-    numeric_key: str = "",
-    overrides: Sequence[Json] = (),
-    no_value: str = "",
-) -> Panel:
-    """Return one row for each set of labels, one column for each instant query.
-
-    Args:
-        title: What it shows.
-        description: How the numbers are made.
-        keys: Labels that a row stands for, and what their columns are called.
-        columns: Instant queries; all of them must answer with exactly the labels of ``keys``.
-        width: Columns of the grid.
-        height: Rows of the grid.
-        sort_by: Column that the rows are sorted by.
-        descending: Which way.
-        numeric_key: A key whose text is a number, to be sorted as one.
-        overrides: For single columns, by their names.
-        no_value: What an empty table says.
-    """
-    # What an empty table says would otherwise stand in every empty cell, too.
-    units = [matched(one.legend, unit=one.unit or "none", noValue="-") for one in columns]
-    sorting = [{"desc": descending, "displayName": sort_by}] if sort_by else []
-    options: Json = {
-        "cellHeight": "sm",
-        "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
-        "showHeader": True,
-        "sortBy": sorting,
-    }
-    extra: Json = {"noValue": no_value} if no_value else {}
-    custom: Json = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
-    return Panel(
-        "table", title, description, columns, width, height, options,
-        defaults("none", None, None, custom=custom, **extra),
-        [*units, *overrides],
-        joined(keys, columns, numeric_key),
-    )  # fmt: skip
-
-
-def trend(
-    title: str,
-    description: str,
-    x: tuple[str, str],
-    columns: Sequence[Query],
-    *,
-    along: str,
-    width: int = 8,
-    height: int = 9,
-    overrides: Sequence[Json] = (),
-) -> Panel:
-    """Return instant queries drawn over a number that is not time: one point for each row.
-
-    Args:
-        title: What it shows.
-        description: How the numbers are made.
-        x: The label with the numbers, and what it is called.
-        columns: Instant queries, which answer with exactly that label.
-        along: The column on the horizontal axis: the label's or a query's.
-        width: Columns of the grid.
-        height: Rows of the grid.
-        overrides: For single columns, by their names.
-    """
-    drawn: Json = {
-        "axisPlacement": "auto",
-        "drawStyle": "line",
-        "fillOpacity": 0,
-        "lineInterpolation": "linear",
-        "lineWidth": 1,
-        "pointSize": 9,
-        "showPoints": "always",
-        "spanNulls": True,
-    }
-    options: Json = {"legend": _legend(()), "tooltip": {"mode": "multi", "sort": "none"}}
-    units = [matched(query.legend, unit=query.unit) for query in columns]
-    return Panel(
-        "trend", title, description, columns, width, height, options | {"xField": along},
-        defaults("none", None, None, custom=drawn) | {"color": {"mode": "palette-classic"}},
-        [*units, *overrides],
-        [
-            *joined([x], columns, x[1]),
-            {"id": "sortBy", "options": {"fields": {}, "sort": [{"desc": False, "field": along}]}},
-        ],
-    )  # fmt: skip
-
-
-def joined(keys: Sequence[tuple[str, str]], columns: Sequence[Query], numeric: str) -> list[Json]:
-    """Return the transformations that make one table of many instant queries."""
-    values = [
-        "Value" if len(columns) == 1 else f"Value #{chr(ord('A') + index)}"
-        for index in range(len(columns))
-    ]
-    names = dict(keys) | dict(zip(values, (query.legend for query in columns), strict=True))
-    organized: Json = {
-        "excludeByName": {"Time": True},
-        "includeByName": {},
-        "indexByName": {name: index for index, name in enumerate(names)},
-        "renameByName": names,
-    }
-    number: Json = {
-        "conversions": [{"destinationType": "number", "targetField": numeric}],
-        "fields": {},
-    }
-    return [
-        {"id": "merge", "options": {}},
-        {"id": "organize", "options": organized},
-        *([{"id": "convertFieldType", "options": number}] if numeric else []),
-    ]
 
 
 def text(title: str, markdown: str, *, width: int, height: int) -> Panel:

@@ -2,7 +2,8 @@
 
 from boards.addresses import INSTANCES, JOB, LIMIT_CHANGES_OF_RUN, OPTIMIZER, RUNS, TO_NODE
 from boards.board import Board, Row
-from boards.kinds import stat, table, text, timeseries, trend
+from boards.kinds import stat, text, timeseries
+from boards.operating_points import POINTS, REFERENCE
 from boards.panels import GREEN, ORANGE, RED, YELLOW, Query, mapping, matched, now, steps
 from boards.promql import (
     JOULES,
@@ -11,10 +12,7 @@ from boards.promql import (
     RATE,
     SECONDS,
     TARGET,
-    against_reference,
-    at_held,
     at_reference,
-    by_limit,
     held_against_reference,
     in_watts,
     increase,
@@ -24,11 +22,8 @@ from boards.promql import (
     saved_joules,
     watt_hours,
 )
+from boards.tables import table
 
-_REFERENCE = (
-    " The reference is the limit from before the leases of the time range; where there was no "
-    "lease, or the run was never measured there, the highest in force."
-)
 _SINCE = " Counted since the run began."
 _ENFORCED = of_run_gpus("gpu_power_limit_enforced_watts")
 _TARGETS = of_run_gpus("gpu_power_limit_target_watts")
@@ -41,7 +36,6 @@ def _limit_of(kind: str) -> str:
 
 CHANGES = "gpu_power_limit_changes_total"
 _REAL = f'{TARGET}, result!="unchanged"'
-_KEY = [(LIMIT, "Power limit")]
 _STEPS_BY_LIMIT = (
     f"max by ({LIMIT}) (sum by (instance, {LIMIT}) ({rate('run_steps_total', OF_TRAINING)}))"
 )
@@ -58,9 +52,9 @@ NOW = Row(
             no_value="no lease",
         ),
         stat(
-            "Energy against reference",
+            "Energy change",
             "Joules per training step at the limit in force, less those at the reference, over "
-            "those at the reference; below 0 it saves." + _REFERENCE + _SINCE,
+            "those at the reference; below 0 it saves." + REFERENCE + _SINCE,
             now(held_against_reference(JOULES)),
             unit="percentunit",
             decimals=1,
@@ -68,9 +62,9 @@ NOW = Row(
             no_value="not measured yet",
         ),
         stat(
-            "Time against reference",
+            "Time change",
             "Seconds per training step at the limit in force, against those at the reference; "
-            "above 0 the run is slower." + _REFERENCE + _SINCE,
+            "above 0 the run is slower." + REFERENCE + _SINCE,
             now(held_against_reference(SECONDS)),
             unit="percentunit",
             decimals=1,
@@ -80,7 +74,7 @@ NOW = Row(
         stat(
             "Energy saved so far",
             "What all training steps so far would have taken more at the reference, probes "
-            "included." + _REFERENCE + _SINCE,
+            "included." + REFERENCE + _SINCE,
             now(watt_hours(saved_joules())),
             unit="watth",
             no_value="not measured yet",
@@ -96,7 +90,7 @@ NOW = Row(
             no_value="no lease",
         ),
         stat(
-            "Drift",
+            "GPUs that drifted",
             "GPUs whose limit in force is not what their lease holds: somebody else changed it, or "
             "the driver did.",
             now(
@@ -121,7 +115,6 @@ DECISIONS = Row(
             Query(f"max({_TARGETS})", "lease"),
             unit="watt",
             stepped=True,
-            calcs=("lastNotNull",),
         ).with_overrides(
             matched(
                 "lease", custom__lineStyle={"dash": [4, 6], "fill": "dash"}, custom__lineWidth=2
@@ -132,99 +125,30 @@ DECISIONS = Row(
             "Training steps per second, by the limit under which they were made. Short stretches "
             "are probes; transition: the limit changed meanwhile.",
             Query(in_watts(f"{_STEPS_BY_LIMIT} > 0"), "{{power_limit_watts}}"),
-            unit="si:step/s",
-            decimals=2,
+            unit="suffix:steps/s",
             stacked=True,
-            calcs=("mean",),
+            # A limit's outline would go on along the others' where no steps were made under it.
+            lineWidth=0,
+            fillOpacity=60,
         ),
         timeseries(
             "Energy per step",
             "Joules per training step, nodes summed, and its value at the reference since the run "
-            "began." + _REFERENCE,
+            "began." + REFERENCE,
             Query(per_step("run_energy_joules_total"), "now"),
             Query(f"sum({at_reference(JOULES)})", "reference"),
             unit="si:J/step",
-            decimals=1,
+            calcs=("lastNotNull",),
         ).with_overrides(matched("reference", custom__lineStyle={"dash": [8, 6], "fill": "dash"})),
         timeseries(
             "Time per step",
             "Seconds per training step on the slowest node, and its value at the reference since "
-            "the run began." + _REFERENCE,
+            "the run began." + REFERENCE,
             Query(per_step("run_step_seconds_total", "max"), "now"),
             Query(f"sum({at_reference(SECONDS)})", "reference"),
             unit="s",
+            calcs=("lastNotNull",),
         ).with_overrides(matched("reference", custom__lineStyle={"dash": [8, 6], "fill": "dash"})),
-    ],
-)
-
-POINTS = Row(
-    "Operating points, since the run began",
-    [
-        trend(
-            "Energy per step by power limit",
-            "Joules per training step, nodes summed, over the limit in watts. The curve falls, "
-            "and rises again where steps take too long.",
-            _KEY[0],
-            [now(JOULES, "Energy per step", "si:J/step")],
-            along="Power limit",
-        ),
-        trend(
-            "Time per step by power limit",
-            "Seconds per training step on the slowest node, over the limit in watts.",
-            _KEY[0],
-            [now(SECONDS, "Time per step", "s")],
-            along="Power limit",
-        ),
-        trend(
-            "Energy against time",
-            "Joules per training step over seconds per step, one point for each limit. Points to "
-            "the lower left are better; the tooltip says which limit it is.",
-            _KEY[0],
-            [
-                now(JOULES, "Energy per step", "si:J/step"),
-                now(SECONDS, "Time per step", "s"),
-            ],
-            along="Time per step",
-            overrides=[
-                matched(
-                    "Power limit",
-                    unit="watt",
-                    custom__hideFrom={"legend": True, "tooltip": False, "viz": True},
-                )
-            ],
-        ),
-        table(
-            "Operating points",
-            "One row for each limit that the run was measured at; transitions and mixed limits are "
-            "left out." + _REFERENCE,
-            _KEY,
-            [
-                now(JOULES, "Energy per step", "si:J/step"),
-                now(against_reference(JOULES), "Energy change", "percentunit"),
-                now(SECONDS, "Time per step", "s"),
-                now(against_reference(SECONDS), "Time change", "percentunit"),
-                now(by_limit("run_steps_total", "max"), "Steps", "short"),
-                now(
-                    by_limit("run_step_seconds_total", "max"),
-                    "Measured for",
-                    "s",
-                ),
-                now(f"{at_reference(JOULES)} ^ 0", "Reference"),
-                now(f"{at_held(JOULES)} ^ 0", "In force"),
-            ],
-            sort_by="Power limit",
-            numeric_key="Power limit",
-            overrides=[
-                matched("Power limit", unit="watt"),
-                matched("Energy per step", decimals=2),
-                matched("Time per step", decimals=2),
-                matched("Energy change", decimals=1),
-                matched("Time change", decimals=1),
-                matched("Reference", mappings=mapping({"1": ("reference", "blue")})),
-                matched("In force", mappings=mapping({"1": ("in force", GREEN)})),
-            ],
-            no_value="no steps under one limit yet",
-        ),
     ],
 )
 
@@ -272,6 +196,7 @@ LEASES = Row(
             ),
             unit="none",
             height=8,
+            decimals=0,
             bars=True,
             stacked=True,
             calcs=("sum",),

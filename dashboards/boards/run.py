@@ -51,7 +51,6 @@ SO_FAR = Row(
             "over the nodes. Evaluation and checkpoints are left out.",
             Query(per_step(ENERGY)),
             unit="si:J/step",
-            decimals=1,
         ),
         stat(
             "Power",
@@ -63,8 +62,7 @@ SO_FAR = Row(
             "Steps per second",
             "Training steps as the fastest node counts them; nodes count the same steps.",
             Query(_PACE),
-            unit="si:step/s",
-            decimals=2,
+            unit="suffix:steps/s",
         ),
         gauge(
             "Progress",
@@ -142,7 +140,7 @@ OVER_TIME = Row(
             Query(f"min({_LIMITS})", "lowest limit"),
             Query(f"max({_LIMITS})", "highest limit"),
             unit="si:J/step",
-            decimals=1,
+            calcs=("mean", "lastNotNull"),
         ).with_overrides(
             *(
                 matched(
@@ -170,8 +168,7 @@ OVER_TIME = Row(
             Query(
                 f"max by (phase) (sum by (instance, phase) ({rate(STEPS, OF_RUN)}))", "{{phase}}"
             ),
-            unit="si:step/s",
-            decimals=2,
+            unit="suffix:steps/s",
         ),
         timeseries(
             "Power by GPU",
@@ -182,7 +179,6 @@ OVER_TIME = Row(
                 "{{instance}} GPU {{gpu}}",
             ),
             unit="watt",
-            calcs=("mean",),
         ).linked(TO_GPU),
     ],
 )
@@ -215,7 +211,6 @@ WHERE = Row(
             "the cheapest first.",
             now(f"sort({JOULES})", "{{power_limit_watts}} W"),
             unit="si:J/step",
-            decimals=1,
             no_value="no steps",
         ).linked(TO_OPTIMIZER),
     ],
@@ -234,7 +229,6 @@ HEALTH = Row(
             ),
             unit="s",
             height=7,
-            calcs=("max",),
         ),
         timeseries(
             "Pushes of the nodes",

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from servers.training_history import Truth
+
 MINUTES = 12 * 60
 SCRAPE_SECONDS = 60
 DEFAULT_WATTS = 300
@@ -10,6 +12,15 @@ LOWERED_AT_BOOT = "node-b:10400"
 FACTORY_WATTS = 350
 """What the cards of that node came with; a script at its boot lowers them to the others'."""
 IDLE_WATTS = 45.0
+TRUTH = {
+    300: Truth(86.8, 0.310),
+    265: Truth(80.6, 0.315),
+    230: Truth(72.0, 0.3245),
+    200: Truth(67.2, 0.348),
+    165: Truth(64.1, 0.402),
+}
+"""What a step costs one GPU at each limit: never more power than the limit, some cards' scatter
+included, or people would look for a fault."""
 PROBES = ((90, 200), (100, 265), (110, 230), (122, 165), (132, 230))
 """From which minute on a lease holds which limit on the GPUs of the steered run."""
 DRIFT_MINUTES = range(600, 612)

@@ -22,13 +22,13 @@ from dashboards.fleet_schedule import (
     SCRAPE_SECONDS,
     SHOWN_AFTER_END_MINUTES,
     STEERED,
+    TRUTH,
     Run,
     label_of,
     leased_watts,
     limit_watts,
 )
 from joulestat.exposition.catalogue import CATALOGUE, PREFIX
-from servers.known_runs import TRUTH
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -159,7 +159,7 @@ class SimulatedFleet:
         self._set("gpu_info", node, 1, **device, **info)
         self._set("gpu_energy_source_info", node, 1, **device, source="hardware_counter")
         for reason in ("power_cap", "hw_slowdown", "sw_thermal", "hw_thermal", "power_brake"):
-            held = (reason == "power_cap" and watts > limit - 10) or (
+            held = (reason == "power_cap" and watts > 0.94 * limit) or (
                 reason == "sw_thermal" and hot
             )
             self._set("gpu_throttled", node, float(held), **device, reason=reason)

@@ -42,9 +42,9 @@ EXCLUDED: dict[tuple[str, str, str], str] = {
     **{
         ("target-counter", "joulestat-optimizer", panel): TOTALS
         for panel in (
-            "Energy against reference", "Time against reference", "Energy saved so far",
-            "Energy per step", "Time per step", "Energy per step by power limit",
-            "Time per step by power limit", "Energy against time", "Operating points",
+            "Energy change", "Time change", "Energy saved so far", "Energy per step",
+            "Time per step", "Energy and time per step by power limit",
+            "Energy against time per step", "Operating points",
         )
     },
     **{

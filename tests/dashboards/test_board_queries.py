@@ -15,11 +15,11 @@ from dashboards.fleet_schedule import (
     RUNS,
     SCRAPE_SECONDS,
     STEERED,
+    TRUTH,
     label_of,
 )
 from dashboards.shown import BOARDS, RULES, Json, Shown, annotations, filled_in, queries
 from dashboards.simulated_fleet import SimulatedFleet
-from servers.known_runs import TRUTH
 from servers.prometheus import PrometheusServer
 
 pytestmark = pytest.mark.prometheus
@@ -158,22 +158,24 @@ def test_every_variable_offers_something(fleet: Fleet) -> None:
     assert {} == {where: count for where, count in offered.items() if not count}
 
 
-def numbers(fleet: Fleet, panel: str, run: str = STEERED.name, time_range: str = "") -> list[float]:
-    """Return the first answer of a panel of the optimizer's board, by default in its range."""
-    shown = next(s for s in queries() if (s.board, s.panel) == ("joulestat-optimizer", panel))
+def numbers(
+    fleet: Fleet, panel: str, run: str = STEERED.name, time_range: str = "", ref_id: str = "A"
+) -> list[float]:
+    """Return an answer of a panel of the optimizer's board, by default in its range."""
+    place = ("joulestat-optimizer", panel, ref_id)
+    shown = next(s for s in queries() if (s.board, s.panel, s.ref_id) == place)
     return found(fleet, shown, run, time_range)
 
 
 def test_a_step_costs_at_each_limit_what_it_cost_in_truth(fleet: Fleet) -> None:
-    joules = numbers(fleet, "Energy per step by power limit")
-    seconds = numbers(fleet, "Time per step by power limit")
-    limits = [watts for watts in TRUTH if watts != 130]
+    joules = numbers(fleet, "Energy and time per step by power limit", ref_id="A")
+    seconds = numbers(fleet, "Energy and time per step by power limit", ref_id="B")
     n_gpus = len(STEERED.gpus)
 
-    assert sorted(TRUTH[watts].joules * n_gpus for watts in limits) == pytest.approx(
+    assert sorted(TRUTH[watts].joules * n_gpus for watts in TRUTH) == pytest.approx(
         sorted(joules), rel=0.01
     )
-    assert sorted(TRUTH[watts].seconds for watts in limits) == pytest.approx(sorted(seconds))
+    assert sorted(TRUTH[watts].seconds for watts in TRUTH) == pytest.approx(sorted(seconds))
 
 
 @pytest.mark.parametrize("time_range", ["12h", "1h"], ids=["with its begin", "leased all along"])
@@ -182,10 +184,10 @@ def test_the_limit_in_force_is_compared_with_the_one_from_before_its_lease(
 ) -> None:
     """Some of its cards came with a higher one still, at which it never ran."""
     assert [TRUTH[230].joules / TRUTH[300].joules - 1] == pytest.approx(
-        numbers(fleet, "Energy against reference", time_range=time_range), abs=0.005
+        numbers(fleet, "Energy change", time_range=time_range), abs=0.005
     )
     assert [TRUTH[230].seconds / TRUTH[300].seconds - 1] == pytest.approx(
-        numbers(fleet, "Time against reference", time_range=time_range)
+        numbers(fleet, "Time change", time_range=time_range)
     )
 
 
@@ -196,7 +198,7 @@ def test_of_a_run_that_is_over_the_last_limit_counts_not_what_its_gpus_went_back
     _, watts = ENDED_LEASE
 
     assert [TRUTH[watts].seconds / TRUTH[300].seconds - 1] == pytest.approx(
-        numbers(fleet, "Time against reference", over.name)
+        numbers(fleet, "Time change", over.name)
     )
 
 
