@@ -1,35 +1,28 @@
 """The exporter's end of the socket: asks the actuator, and knows how old its last word is."""
 
 import logging
-import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from joulestat.actuator.failures import error_of
+from joulestat.actuator.asking import ActuatorLine
 from joulestat.actuator.wire import (
-    MAX_ANSWER_BYTES,
     PROTOCOL,
     GrantLease,
     ListControls,
     Listed,
     ReadAudit,
     ReleaseLease,
-    Request,
     RevertAll,
-    WireError,
-    line,
-    parse_answer,
-    parse_result,
     raw,
 )
 from joulestat.domain.clock import Clock
-from joulestat.domain.errors import ControlReadOnly, JoulestatError
+from joulestat.domain.errors import JoulestatError
 from joulestat.domain.limit import Grant, Lease, LeaseRequest, PowerControl, Revert
-from joulestat.domain.units import ns_to_seconds, seconds_to_ns
+from joulestat.domain.units import seconds_to_ns
 
 REFRESH_SECONDS = 0.25
 """How often the published state is asked for: leases begin and end as seldom as this matters."""
@@ -42,8 +35,6 @@ WRITE_TIMEOUT_SECONDS = 20.0
 """Longer than the actuator waits for a driver: it answers before anybody gives up on it."""
 
 _UNKNOWN = PowerControl(writable=False, lease=None, drift=False, changes=MappingProxyType({}))
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +68,7 @@ class ActuatorClient:
                 as far as that can be known from here.
         """
         self._path = path
+        self._line = ActuatorLine(path, clock)
         self._clock = clock
         self._on_write = on_write
         self._refreshing = Lock()
@@ -119,7 +111,7 @@ class ActuatorClient:
         with self._refreshing:
             asked_ns = self._clock.monotonic_ns()
             try:
-                listed = self._ask(ListControls(PROTOCOL), Listed, LIST_TIMEOUT_SECONDS)
+                listed = self._line.ask(ListControls(PROTOCOL), Listed, LIST_TIMEOUT_SECONDS)
             except JoulestatError as error:
                 self._problem = str(error)
                 self._tell(self._problem)
@@ -156,7 +148,7 @@ class ActuatorClient:
         )
         if not dry_run:
             self._announce(device_uuid)
-        grant = self._ask(wanted, Grant, WRITE_TIMEOUT_SECONDS)
+        grant = self._line.ask(wanted, Grant, WRITE_TIMEOUT_SECONDS)
         self.refresh()
         return grant
 
@@ -176,7 +168,7 @@ class ActuatorClient:
         """
         self._announce(device_uuid)
         wanted = ReleaseLease(PROTOCOL, device_uuid, principal, holder, fencing_token, if_match)
-        revert = self._ask(wanted, Revert, WRITE_TIMEOUT_SECONDS)
+        revert = self._line.ask(wanted, Revert, WRITE_TIMEOUT_SECONDS)
         self.refresh()
         return revert
 
@@ -188,7 +180,7 @@ class ActuatorClient:
         """
         for device_uuid in self.controls():
             self._announce(device_uuid)
-        reverts = self._ask(
+        reverts = self._line.ask(
             RevertAll(PROTOCOL, principal), dict[str, Revert], WRITE_TIMEOUT_SECONDS
         )
         self.refresh()
@@ -203,7 +195,7 @@ class ActuatorClient:
         """
         records: list[dict[str, Any]] = []
         while len(records) < limit:
-            part = self._ask(
+            part = self._line.ask(
                 ReadAudit(PROTOCOL, after_seq, limit - len(records)),
                 list[dict[str, Any]],
                 WRITE_TIMEOUT_SECONDS,
@@ -243,57 +235,6 @@ class ActuatorClient:
             log.error("event=actuator_gone problem=%r", problem)
         else:
             log.info("event=actuator_answers path=%s", self._path)
-
-    def _ask(self, request: Request, kind: type[T], timeout_seconds: float) -> T:
-        deadline_ns = self._clock.monotonic_ns() + seconds_to_ns(timeout_seconds)
-        with socket.socket(socket.AF_UNIX) as connection:
-            self._connect(connection, timeout_seconds)
-            try:
-                connection.sendall(line(request))
-                text = self._read(connection, deadline_ns)
-            except OSError as error:
-                why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-                raise ControlReadOnly(
-                    f"the actuator does not answer on {self._path} ({why}); whether the request "
-                    "was carried out is not known: see GET /v1/gpus, or send it again with the "
-                    "same Idempotency-Key"
-                ) from error
-        try:
-            answer = parse_answer(text)
-            if answer.failure is not None:
-                raise error_of(answer.failure)
-            return parse_result(answer.result, kind)
-        except WireError as error:
-            raise ControlReadOnly(f"the actuator on {self._path} is another one: {error}") from None
-
-    def _connect(self, connection: socket.socket, timeout_seconds: float) -> None:
-        connection.settimeout(timeout_seconds)
-        try:
-            connection.connect(str(self._path))
-        except OSError as error:
-            raise ControlReadOnly(
-                f"the actuator does not answer on {self._path} ({error.strerror or error}); "
-                "nothing was changed. See that 'joulestat actuator' runs and that this user may "
-                "use its socket"
-            ) from error
-
-    def _read(self, connection: socket.socket, deadline_ns: int) -> bytes:
-        """Return the answer's line.
-
-        Raises:
-            OSError: It did not come, or not in time.
-        """
-        text = bytearray()
-        while not text.endswith(b"\n"):
-            left_seconds = ns_to_seconds(deadline_ns - self._clock.monotonic_ns())
-            if left_seconds <= 0:
-                raise TimeoutError
-            connection.settimeout(left_seconds)
-            part = connection.recv(65_536)
-            text += part
-            if not part or len(text) > MAX_ANSWER_BYTES:
-                raise OSError("it closed the connection" if not part else "it says too much")
-        return bytes(text)
 
 
 def _without_lease(control: PowerControl) -> PowerControl:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 COMMANDS = {
     "serve": ("server", "Run the exporter."),
+    "actuator": ("server", "Hold power limits for an exporter that runs without privilege."),
     "demo": ("all", "Run the whole loop on simulated GPUs, with a real Prometheus."),
     "doctor": ("all", "Check whether the loop would work here, and say what is missing."),
     "optimize": ("optimizer", "Find the best power limit of a run from its history."),

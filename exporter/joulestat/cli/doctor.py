@@ -17,8 +17,8 @@ from joulestat.cli.checks.control import NO_ADMIN, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
 from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
+from joulestat.cli.configured import read_config
 from joulestat.cli.secret_file import secret_in
-from joulestat.cli.serve import read_config
 from joulestat.config import Config
 from joulestat.domain.errors import HistoryError
 from joulestat.loops.driver_threads import spawn

@@ -1,7 +1,6 @@
 """``joulestat serve``: the exporter."""
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -9,14 +8,12 @@ from pathlib import Path
 
 import click
 
+from joulestat.cli.configured import FAILURE, USAGE_ERROR, read_config
 from joulestat.cli.logs import configure_logging
-from joulestat.config import OPTIONS, Config, load_config
+from joulestat.config import OPTIONS
 from joulestat.domain.errors import ConfigError, JoulestatError
 from joulestat.loops.system_clock import SystemClock
 from joulestat.service import Service
-
-USAGE_ERROR = 2
-FAILURE = 1
 
 log = logging.getLogger(__name__)
 
@@ -35,31 +32,6 @@ def config_options(command: click.Command) -> click.Command:
             ),
         )
     return command
-
-
-def read_config(file: Path | None, flags: dict[str, object]) -> Config:
-    """Return the configuration, or exit 2 with one clear line."""
-    by_parameter = {option.parameter: option.key for option in OPTIONS}
-    given = {by_parameter[name]: value for name, value in flags.items() if value not in (None, ())}
-    try:
-        return load_config(
-            flags=given,
-            environment=os.environ,
-            file=file,
-            is_root=os.geteuid() == 0,
-            home=_home(),
-        )
-    except ConfigError as error:
-        click.echo(f"joulestat: {error}", err=True)
-        sys.exit(USAGE_ERROR)
-
-
-def _home() -> Path:
-    """Return the home folder; ``/``, as containers have it, for a user that no one knows."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path("/")
 
 
 @click.command()

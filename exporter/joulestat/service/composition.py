@@ -3,14 +3,12 @@
 import logging
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from joulestat import __version__
 from joulestat.config import Config
-from joulestat.devices.probe import SimulatedOptions, open_backend
+from joulestat.devices.probe import open_backend
 from joulestat.domain.clock import Clock
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
@@ -33,6 +31,7 @@ from joulestat.service.hardware import Hardware
 from joulestat.service.limits import limits_of
 from joulestat.service.listeners import Listeners, names_of
 from joulestat.service.memory import Memory
+from joulestat.service.simulation import simulated_options
 from joulestat.service.supervisor import Supervisor
 
 DRIVER_PATIENCE_SECONDS = 5.0
@@ -113,7 +112,7 @@ class Service:
             controls=self._limits.authority.controls,
             history=self._history,
         )
-        simulated = self._simulated()
+        simulated = simulated_options(config, self._closing)
         self._hardware = Hardware(
             lambda: open_backend(config.backend, clock=clock, simulated=simulated),
             self._sampler,
@@ -150,15 +149,6 @@ class Service:
             NodeIdentity(platform.node(), instance, self._config.tariff),
             retention_seconds,
         )
-
-    def _simulated(self) -> SimulatedOptions:
-        simulated = self._config.simulated
-        path = simulated.state_file
-        if path is None and self._config.backend == "simulated":
-            folder = tempfile.TemporaryDirectory(prefix="joulestat-")
-            self._closing.callback(folder.cleanup)
-            path = Path(folder.name) / "gpus"
-        return SimulatedOptions(path, simulated.model, simulated.gpus, simulated.seed)
 
     def _on_write(self, device_uuid: str) -> None:
         self._sampler.mark_limit_write(device_uuid)

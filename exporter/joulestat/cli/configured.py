@@ -1,0 +1,38 @@
+"""The configuration of a command, from its flags, the environment and a file."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from joulestat.config import OPTIONS, Config, load_config
+from joulestat.domain.errors import ConfigError
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+
+def read_config(file: Path | None, flags: dict[str, object]) -> Config:
+    """Return the configuration, or exit 2 with one clear line."""
+    by_parameter = {option.parameter: option.key for option in OPTIONS}
+    given = {by_parameter[name]: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        return load_config(
+            flags=given,
+            environment=os.environ,
+            file=file,
+            is_root=os.geteuid() == 0,
+            home=_home(),
+        )
+    except ConfigError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(USAGE_ERROR)
+
+
+def _home() -> Path:
+    """Return the home folder; ``/``, as containers have it, for a user that no one knows."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
