@@ -8,19 +8,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from joulestat.client.admin import AdminClient
 from servers.exporter import Exporter
 from servers.prometheus import PrometheusServer
-from servers.training_history import TrainingHistory, Truth, openmetrics
+from servers.training_history import Extras, TrainingHistory, Truth, openmetrics
 
 TRUTH = {300: Truth(91.2, 0.31), 230: Truth(78.3, 0.322), 165: Truth(69.9, 0.371)}
 SWEPT = TrainingHistory("swept", TRUTH, [(watts, 75.0) for watts in TRUTH])
 ONLY_REFERENCE = TrainingHistory("only-reference", TRUTH, [(300, 225.0)])
+PLANNED_STEPS = 5_000
+BUDGET_JOULES = 265_000.0
+BUDGETED = replace(
+    SWEPT,
+    run="budgeted",
+    first_node=1,
+    extras=Extras(planned_steps=PLANNED_STEPS, energy_budget_joules=BUDGET_JOULES),
+)
+"""At 230 W, 4 % slower, it will have used some 277 kJ, at 165 W, 20 % slower, some 253 kJ."""
 AT = ("--at", str(SWEPT.end_seconds - 0.5))
 QUICK = ("--min-seconds", "60s")
 
@@ -30,7 +40,7 @@ pytestmark = pytest.mark.prometheus
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = PrometheusServer(tmp_path_factory.mktemp("prometheus"))
-    server.backfill(openmetrics(SWEPT, ONLY_REFERENCE))
+    server.backfill(openmetrics(SWEPT, ONLY_REFERENCE, BUDGETED))
     with server:
         yield server.url
 
@@ -104,7 +114,61 @@ def test_all_runs_are_one_array(url: str) -> None:
     done = optimize(url, "--all-runs", *AT, *QUICK, "--output", "json")
     decisions = {item["run"]: item["decision"] for item in json.loads(done.stdout)}
 
-    assert (0, {"swept": "hold", "only-reference": "none"}) == (done.returncode, decisions)
+    told = {item["run"]: item["budget"] for item in json.loads(done.stdout)}
+
+    assert (0, {"swept": "hold", "only-reference": "none", "budgeted": "hold"}) == (
+        done.returncode,
+        decisions,
+    )
+    assert (None, None) == (told["swept"], told["only-reference"])
+    assert (BUDGET_JOULES, False) == (told["budgeted"]["joules"], told["budgeted"]["finishes"])
+
+
+def budget_of(url: str, *arguments: str) -> dict[str, Any]:
+    done = optimize(url, "--run", "budgeted", *AT, *QUICK, "--output", "json", *arguments)
+    decision = json.loads(done.stdout)
+    assert 0 == done.returncode, done.stderr
+    return {**decision["budget"], "held": decision["power_limit_watts"]}
+
+
+def test_an_energy_budget_that_the_bound_does_not_allow_is_told_with_the_limit_that_would(
+    url: str,
+) -> None:
+    """What evaluations took is expected to go on, too."""
+    told = budget_of(url)
+    steps_done = PLANNED_STEPS - told["steps_left"]
+    joules_in_training = sum(
+        truth.joules * steps for truth, steps in zip(TRUTH.values(), (241, 223, 192), strict=True)
+    )
+
+    assert (False, 230, "run") == (told["finishes"], told["held"], told["source"])
+    assert (False, True) == (told["instead"]["within_bound"], told["instead"]["slowdown_ratio"] > 1)
+    assert told["instead"]["expected_joules"] <= BUDGET_JOULES < told["expected_joules"]
+    assert joules_in_training < told["spent_joules"]
+    least = told["spent_joules"] + told["steps_left"] * TRUTH[230].joules
+    most = least + told["steps_left"] * (told["spent_joules"] - joules_in_training) / steps_done
+    assert least < told["expected_joules"] < most
+
+
+def test_a_wider_bound_or_a_larger_budget_lets_the_run_finish(url: str) -> None:
+    wider = budget_of(url, "--max-slowdown", "1.25")
+    larger = budget_of(url, "--energy-budget-kwh", "0.08")
+
+    assert (True, 165, None) == (wider["finishes"], wider["held"], wider["instead"])
+    assert (True, 230, "option", 0.08 * 3.6e6) == (
+        larger["finishes"],
+        larger["held"],
+        larger["source"],
+        larger["joules"],
+    )
+
+
+def test_the_table_says_that_the_bound_is_what_prevents_it(url: str) -> None:
+    done = optimize(url, "--run", "budgeted", *AT, *QUICK)
+    told = " ".join(done.stdout.split())
+
+    assert "At 230 W the run needs more than its energy budget:" in told
+    assert "but is slower than the objective allows." in told
 
 
 def test_stale_samples_are_not_acted_on(url: str, tmp_path: Path) -> None:

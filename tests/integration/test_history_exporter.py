@@ -208,6 +208,7 @@ def test_prometheus_the_file_and_the_admin_api_tell_the_same(tmp_path: Path) -> 
     ):
         assert getattr(scraped, field) == getattr(from_file, field), field
     assert scraped.joules_spent == pytest.approx(from_file.joules_spent, rel=1e-9)
+    assert scraped.other_joules_spent == pytest.approx(from_file.other_joules_spent, rel=1e-9)
     assert scraped.window is not None
     assert from_file.window is not None
     assert scraped.window.start_seconds == pytest.approx(from_file.window.start_seconds, abs=16)

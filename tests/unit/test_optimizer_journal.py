@@ -60,6 +60,7 @@ def test_slices_are_what_training_did_under_one_limit_in_each_window(node: KeptN
         first.thermal_ratio,
     )
     assert (39, 19 * 90 + 2 * 100 + 18 * 70 + 100) == (history.steps_done, history.joules_spent)
+    assert 100 == history.other_joules_spent
     assert pytest.approx(4 / (19 * 0.9 + 2 + 18 + 4)) == history.other_phase_ratio
 
 

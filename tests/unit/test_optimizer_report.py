@@ -8,6 +8,7 @@ from rich.console import Console
 
 from joulestat.domain.plan import (
     Action,
+    BudgetForecast,
     Decision,
     Expected,
     FittedPoint,
@@ -145,3 +146,14 @@ def test_different_limits_are_told_by_gpu_and_many_gpus_are_counted() -> None:
     assert "llama-ft-42: hold 230 to 250 W, by GPU" == lines[0]
     assert "250 W     6  GPU-00, GPU-02, GPU-04, GPU-06 and 2 more" in lines
     assert "230 W     6  GPU-01, GPU-03, GPU-05, GPU-07 and 2 more" in lines
+
+
+@pytest.mark.parametrize("decision", [DECISION, NO_ADVICE, replace(DECISION, expected=None)])
+def test_an_energy_budget_has_a_line_of_its_own_whatever_else_is_told(decision: Decision) -> None:
+    budget = BudgetForecast(1.0, "run", None, None, None, None, None, None, None, "Not known.")
+    lines = [line.rstrip() for line in table(replace(decision, budget=budget)).splitlines()]
+    at = lines.index("Not known.")
+
+    assert ["", "Not known.", ""] == lines[at - 1 : at + 2]
+    assert lines[at + 2].startswith("objective ")
+    assert "Not known." not in table(decision)

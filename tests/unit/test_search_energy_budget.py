@@ -171,10 +171,12 @@ def test_a_budget_that_is_used_up_is_told_whatever_else_is_unknown() -> None:
 
 
 def test_a_run_that_is_over_has_finished_on_what_it_used() -> None:
-    for over in ({"ended": True}, {"steps_done": 2_500.0}):
-        budget = forecast(a_run(190.0, **over))
+    over, done = forecast(a_run(190.0, ended=True)), forecast(a_run(190.0, steps_done=2_500.0))
+
+    for budget in (over, done):
         assert (True, SPENT_JOULES) == (budget.finishes, budget.expected_joules)
-        assert "has finished within its energy budget: 0.08333 kWh" in budget.reason
+    assert over.reason.startswith("The run is over, and was within the energy budget: 0.08333 kWh")
+    assert done.reason.startswith("All planned steps are made, within the energy budget: 0.08333")
 
 
 def test_an_objective_without_a_bound_prefers_another_limit_and_prevents_nothing() -> None:

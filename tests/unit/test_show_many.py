@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from fakes.decisions import QUERIES, decision, history, no_advice
-from joulestat.domain.plan import Action, Decision, Expected
+from joulestat.domain.plan import Action, BudgetForecast, Decision, Expected
 from joulestat.domain.tariff import UNKNOWN_TARIFF, Tariff
 from joulestat.optimizer.history.facts import RunHistory
 from joulestat.optimizer.show.explain import explain
@@ -136,3 +136,25 @@ def test_progress_is_shown_on_a_terminal_alone(terminal: bool) -> None:
         == progress.text()
     )
     assert terminal == ("reading history" in console.file.getvalue())
+
+
+def test_budgets_of_many_runs_are_told_where_they_may_not_suffice() -> None:
+    budget = BudgetForecast(1.0, "run", 0.5, 1.0, 230, 0.9, 0.0, True, None, "It finishes.")
+    over = replace(budget, finishes=False, reason="It needs more.")
+    unsure = replace(budget, finishes=None, reason="It is not known.")
+    table = lines(
+        as_summary_table(
+            [
+                replace(decision("fine"), budget=budget),
+                replace(decision("over"), budget=over),
+                replace(decision("un\x1bsure"), budget=unsure),
+                decision("without"),
+            ]
+        )
+    )
+
+    assert [
+        "Energy budgets that may not suffice:",
+        "over: It needs more.",
+        r"un\x1bsure: It is not known.",
+    ] == table[-3:]

@@ -94,7 +94,8 @@ def _forecast(
             blank, "how many steps it plans is not known; give planned_steps to joulestat.init"
         )
     if not steps_left:
-        reason = f"The run has finished within its energy budget: {_share(spent, budget)}."
+        done = "The run is over, and was" if history.ended else "All planned steps are made,"
+        reason = f"{done} within the energy budget: {_share(spent, budget)}."
         return replace(
             blank, finishes=True, expected_joules=spent, expected_joules_stderr=0.0, reason=reason
         )

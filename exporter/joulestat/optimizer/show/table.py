@@ -39,18 +39,33 @@ def as_table(decision: Decision) -> RenderableType:
         parts += [Text(notes, style="dim")] if notes else []
     if decision.gpu_power_limits_watts:
         parts += [Text(), _limits_by_gpu(decision)]
-    saving = saving_per_day(decision)
-    # What holds the reference saves nothing, and its reason says so.
-    if saving is not None and decision.expected is not None and saving.saved.kilowatt_hours:
-        parts += [Text(), savings_table(saving), Text(in_words(decision.expected), style="bold")]
-        note = overhead_note(decision, saving)
-        parts += [Text(note, style="dim")] if note else []
-        parts.append(Text())
-    if decision.budget is not None:
-        parts += [Text(decision.budget.reason, style=_BUDGET_STYLES[decision.budget.finishes])]
-        parts.append(Text())
+    outlook = [*_saving(decision), *_budget(decision)]
+    parts += [*outlook, Text()] if outlook else []
     parts.append(Text(_basis(decision), style="dim"))
     return Group(*parts)
+
+
+def _saving(decision: Decision) -> list[RenderableType]:
+    """Return what the decision saves, after a blank line; nothing where it saves nothing."""
+    saving = saving_per_day(decision)
+    # What holds the reference saves nothing, and its reason says so.
+    if saving is None or decision.expected is None or not saving.saved.kilowatt_hours:
+        return []
+    note = overhead_note(decision, saving)
+    return [
+        Text(),
+        savings_table(saving),
+        Text(in_words(decision.expected), style="bold"),
+        *([Text(note, style="dim")] if note else []),
+    ]
+
+
+def _budget(decision: Decision) -> list[RenderableType]:
+    """Return whether the run finishes on its energy budget, after a blank line."""
+    if decision.budget is None:
+        return []
+    style = _BUDGET_STYLES[decision.budget.finishes]
+    return [Text(), Text(decision.budget.reason, style=style)]
 
 
 def _points(rows: Iterable[PointRow]) -> Table:
