@@ -36,6 +36,7 @@ class KeptNode:
         self.ends: dict[str, float] = {}
         self.held: dict[str, tuple[int, ...]] = {}
         self.labels: dict[str, RunLabels] = {}
+        self.plans: dict[str, tuple[int, float]] = {}
         self.limits_watts = {0: 250.0, 1: 250.0}
         self.leased: set[int] = set()
         self.targets_watts: dict[int, float] = {}
@@ -46,6 +47,10 @@ class KeptNode:
         """Start keeping, from what an earlier process left in the file."""
         identity = NodeIdentity(self.name, f"memory-of-{self.name}", Tariff(0.3, "EUR"))
         self.keeper = HistoryKeeper(self.path, identity, self.retention_seconds)
+
+    def plan(self, run: str, steps: int, budget_joules: float) -> None:
+        """Let a run say how many steps it is to make, on how much energy."""
+        self.plans[run] = steps, budget_joules
 
     def begin(self, run: str, at: float, gpus: Sequence[int] = (0,), job: str = "llama") -> None:
         """Let a run begin."""
@@ -99,7 +104,7 @@ class KeptNode:
         return HistoryReader(self.path).history(run, start, BEGIN_SECONDS + end)
 
     def _state(self, name: str, pushed_seconds: float) -> RunState:
-        over = name in self.ends
+        over, plan = name in self.ends, self.plans.get(name)
         return RunState(
             name=name,
             labels=self.labels[name],
@@ -111,6 +116,8 @@ class KeptNode:
             start_seconds=self.births[name],
             end_seconds=self.ends.get(name),
             last_push_seconds={0: self.ends.get(name, pushed_seconds)},
+            planned_steps=plan[0] if plan else None,
+            energy_budget_joules=plan[1] if plan else None,
         )
 
     def _device(self, index: int) -> DeviceState:
