@@ -22,7 +22,13 @@ START_SECONDS = 20.0
 
 
 class Exporter:
-    """``joulestat serve`` with its state in a folder; may be killed and started again."""
+    """``joulestat serve`` with its state in a folder; may be killed and started again.
+
+    Attributes:
+        environment: Further variables.
+        prefix: A command that starts it, such as ``setpriv`` and its flags.
+        descriptors: How many files it may have open; None for as many as we.
+    """
 
     def __init__(
         self, folder: Path, *flags: str, gpus: int = 2, backend: str = "simulated"
@@ -42,6 +48,8 @@ class Exporter:
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
         self.environment: dict[str, str] = {}
+        self.prefix: tuple[str, ...] = ()
+        self.descriptors: int | None = None
 
     def start(self) -> Self:
         """Start the process and wait until its data is fresh."""
@@ -56,8 +64,10 @@ class Exporter:
 
     def launch(self) -> None:
         """Start the process and wait for nothing."""
+        limited = ["sh", "-c", f'ulimit -n {self.descriptors}; exec "$@"', "sh"]
         command = [
-            sys.executable, "-m", "joulestat", "serve",
+            *(limited if self.descriptors is not None else []),
+            *self.prefix, sys.executable, "-m", "joulestat", "serve",
             "--backend", self.backend,
             "--simulated.model", "V100",
             "--simulated.gpus", str(self.gpus),

@@ -126,13 +126,13 @@ class _Reader:
 
     def policy(self) -> HostPolicy:
         usual = self._usual
-        longest, burst = kinds.duration(5, 604_800), kinds.integer(1, 1_000)
+        ttl, burst = kinds.duration(1, 604_800), kinds.integer(1, 1_000)
         lease = replace(
             usual,
             bounds=self._bounds(self._entries, "", usual.bounds),
             models={**usual.models, **self._models()},
-            max_ttl_seconds=self._get("max-ttl", longest, usual.max_ttl_seconds),
-            min_ttl_seconds=self._get("min-ttl", longest, usual.min_ttl_seconds),
+            max_ttl_seconds=self._get("max-ttl", ttl, usual.max_ttl_seconds),
+            min_ttl_seconds=self._get("min-ttl", ttl, usual.min_ttl_seconds),
             write_interval_seconds=self._get(
                 "write-interval", kinds.duration(0, 3_600), usual.write_interval_seconds
             ),
