@@ -51,9 +51,13 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the image sets, as far as it matters."""
-        paths = {"PATH": f"{BIN}:{os.environ['PATH']}", "XDG_STATE_HOME": str(self.folder)}
-        return {**os.environ, **paths}
+        """What the image sets, as far as it matters: where the program is, and its state."""
+        return {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            # These tests may be root, whose state is elsewhere than that of the image's user.
+            "JOULESTAT_STATE_PATH": str(self.folder / "state"),
+        }
 
 
 @pytest.fixture(scope="module")
