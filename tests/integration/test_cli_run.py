@@ -197,13 +197,14 @@ def test_it_claims_what_the_command_will_see_in_phase_other_and_without_steps(
     exporter: ScriptedExporter, url: str
 ) -> None:
     ended(
-        "--run", "r", "--team", "nlp", "--", "true", url=url,
+        "--run", "r", "--team", "nlp", "--energy-budget-kwh", "0.5", "--", "true", url=url,
         CUDA_VISIBLE_DEVICES="2,3", SLURM_JOB_NAME="ft",
     )  # fmt: skip
 
     first, last = exporter.pushes[0], exporter.pushes[-1]
     assert ("r", 0, [2, 3]) == (first["run"], first["rank"], first["gpus"])
     assert {"team": "nlp", "job": "ft"} == first["labels"]
+    assert 1.8e6 == first["energy_budget_joules"]
     assert {"other"} == {push["phase"] for push in exporter.pushes}
     assert ({}, True) == (last["totals"], last["final"])
 

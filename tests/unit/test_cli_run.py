@@ -69,3 +69,13 @@ def test_without_a_command_it_says_how_to_give_one(
 
     assert 2 == ended.value.code
     assert "joulestat run [options] -- COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "nan", "inf", "much"])
+def test_an_energy_budget_that_is_no_energy_is_refused(
+    amount: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run._parse(["--energy-budget-kwh", amount, "--", "true"])
+
+    assert "say 12.5 for 12.5 kWh" in capsys.readouterr().err

@@ -5,6 +5,7 @@ Stands on the standard library and the client alone, so that ``pip install joule
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,13 @@ def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
         began_seconds = monotonic_seconds()
         labels = {name: getattr(options, name) for name in LABELS}
         LOGGER.addFilter(_is_news)
-        run = init(options.run, gpus=options.gpus or AUTO, url=options.url, **labels)
+        run = init(
+            options.run,
+            gpus=options.gpus or AUTO,
+            url=options.url,
+            energy_budget_kwh=options.energy_budget_kwh,
+            **labels,
+        )
         try:
             status = run_command(command, _environment(options, run), signals)
             seconds = monotonic_seconds() - began_seconds
@@ -111,6 +118,16 @@ def _say(text: str) -> None:
         return
 
 
+def _kilowatt_hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of energy; say 12.5 for 12.5 kWh")
+    return value
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="joulestat run",
@@ -130,6 +147,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     for name in LABELS:
         parser.add_argument(f"--{name}", metavar="TEXT", help="label; else as the environment says")
+    parser.add_argument(
+        "--energy-budget-kwh",
+        metavar="KWH",
+        type=_kilowatt_hours,
+        help="what the run may use; nothing stops it, but alerts tell when it is used up",
+    )
     parser.add_argument(
         "--url", help=f"the exporter: http://host:port or unix:/path [{DEFAULT_URL}]"
     )
