@@ -43,10 +43,13 @@ class PrometheusServer(ServerProgram):
         web_config: str = "",
         rules: Sequence[Path] = (),
         alertmanagers: Sequence[str] = (),
+        config: str | None = None,
     ) -> None:
         """Keep everything in ``folder``; scrape ``targets`` (host:port), evaluate ``rules``.
 
         Alerts of the rules go to ``alertmanagers`` (host:port).
+
+        With a ``config``, a whole prometheus.yml, that says all of this instead.
 
         With a ``web_config``, Prometheus' own YAML for TLS and passwords, it is an https server.
         """
@@ -56,7 +59,8 @@ class PrometheusServer(ServerProgram):
         self._data.mkdir(parents=True)
         self._config = folder / "prometheus.yml"
         self._config.write_text(
-            CONFIG.format(
+            config
+            or CONFIG.format(
                 interval=scrape_interval,
                 targets=json.dumps(list(targets)),
                 rules=json.dumps([str(rule) for rule in rules]),
