@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 TCP = ("127.0.0.1", 10400)
 UNIX = ("/run/joulestat/admin.sock", None)
@@ -69,7 +70,7 @@ def call(
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",

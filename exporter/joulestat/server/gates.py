@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from joulestat.domain.errors import ConfigError, StateError
+from joulestat.server import stray_tokens
 from joulestat.server.auth import Principal, Role, TokenTable
 from joulestat.server.guard import HostRule, check_local_peer, check_no_browser
 from joulestat.server.guard import check_host as check_plain_host
@@ -26,8 +27,6 @@ _ROLES = {
     Scope.OPERATOR: frozenset({Role.OPERATOR}),
 }
 
-_TOKEN_PARAMETERS = frozenset({"token", "access_token", "auth", "authorization", "bearer"})
-
 
 class PublicGate:
     """Lets anyone read and, unless told otherwise, this host alone push."""
@@ -45,6 +44,7 @@ class PublicGate:
             raise Refused(HTTPStatus.FORBIDDEN, "this listener knows no roles")
         _check_host(request, self._hosts)
         check_no_browser(request)
+        stray_tokens.check_head(request)
         if not self._allow_remote_push:
             check_local_peer(request)
 
@@ -77,7 +77,7 @@ class AdminGate:
         """Raise ``Refused`` unless this request may use an endpoint of this scope."""
         _check_host(request, self._hosts)
         check_no_browser(request)
-        _check_no_token_in_url(request)
+        stray_tokens.check_head(request)
         if scope is Scope.ANYONE:
             return
         principal = self._principal(request)
@@ -169,18 +169,6 @@ def _check_host(request: Request, hosts: HostRule) -> None:
     """
     if request.scope.get("scheme") != "https":
         check_plain_host(request, hosts)
-
-
-def _check_no_token_in_url(request: Request) -> None:
-    """Refuse credentials in the URL, which proxies log and shells remember; never repeat them."""
-    for name in request.query_params:
-        if name.lower() in _TOKEN_PARAMETERS:
-            raise Refused(
-                HTTPStatus.BAD_REQUEST,
-                "a token in a URL ends up in logs: send it as 'Authorization: Bearer', and "
-                "replace this one",
-                field=name.lower(),
-            )
 
 
 class _FailureCount:

@@ -10,6 +10,7 @@ import msgspec
 
 from joulestat.domain.errors import InvalidLease, InvalidPush
 from joulestat.server.problems import Refused, shown
+from joulestat.server.stray_tokens import check_body
 
 T = TypeVar("T")
 
@@ -42,9 +43,10 @@ def decode(
             (the whole is ``""``) the keys that it may have.
 
     Raises:
-        Refused: 400, the body is not JSON at all.
+        Refused: 400, the body is not JSON at all, or has a token in it.
         FieldError: Of the given class; names the field, its value and what is allowed.
     """
+    check_body(body)
     try:
         value = decoder.decode(body)
         # A repeated key means one thing to this parser and may mean another to the next one.
