@@ -113,12 +113,24 @@ def trained(stage: Stage, exporter: str) -> dict[str, float]:
         command, env=stage.environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(told.stdout)["joules"] > 0
+    # What was pushed last is shown from the next reading of the GPUs on.
+    deadline = time.monotonic() + 30.0
+    while True:
+        found = samples(exporter)
+        if "joulestat_run_end_timestamp_seconds" in found:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def samples(exporter: str) -> dict[str, float]:
+    """Return every sample of the training's run by name and phase."""
     page = httpx.get(f"{exporter}/metrics", trust_env=False).text
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             if sample.labels.get("run") == RUN:
-                key = " ".join([sample.name, sample.labels.get("phase", "")]).strip()
+                key = f"{sample.name} {sample.labels.get('phase', '')}".strip()
                 found[key] = found.get(key, 0.0) + sample.value
     return found
 

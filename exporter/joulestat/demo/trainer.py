@@ -33,6 +33,9 @@ SAMPLES_PER_STEP = 32
 TOKENS_PER_SAMPLE = 2048
 LATE_NS = NS_PER_SECOND
 
+LAST_PUSH_SECONDS = 10.0
+"""Nobody waits for a training that is over by itself: its last numbers may take their time."""
+
 EVAL_SHARE = 0.05
 """An evaluation is as long as so many of the training steps before it."""
 
@@ -121,10 +124,10 @@ def main() -> None:
         pace = Pace(lockstep, clock, stopping)
         try:
             train(run, pace, steps=arguments.steps, eval_every=arguments.eval_every)
+            run.finish(LAST_PUSH_SECONDS)
         except Stopped:
-            pass
-        finally:
             run.finish()
+        finally:
             lockstep.vacate()
             world.close()
     print(json.dumps({"joules": sum(run.energy_joules().values())}))
