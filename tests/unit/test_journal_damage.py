@@ -15,12 +15,14 @@ from joulestat.domain.errors import StateError
 from joulestat.domain.limit import Grant, GrantOutcome, Lease
 from joulestat.power.journal import Journal
 from joulestat.power.journal_file import asides
-from joulestat.power.journal_rows import Answer
+from joulestat.power.journal_rows import Answer, DeviceNumbers
 from joulestat.power.leases import LeaseRecord, LeaseState
 
 LEASE = Lease("GPU-a", "optimizer", "alice", "why", 250.1, 300.3, 12_345, 1_795_000_900.5)
 RECORD = LeaseRecord(LEASE, LeaseState.INTENT, "boot-1", (250.1, 260.0))
 OTHER = LeaseRecord(replace(LEASE, device_uuid="GPU-b"), LeaseState.HELD, "boot-1", (250.1,))
+
+NUMBERS = DeviceNumbers("GPU-a", 7, 12, "boot-1", 99)
 
 
 def answer(clock: FakeClock, scope: str = "scope") -> Answer:
@@ -179,7 +181,7 @@ def test_after_any_flipped_bit_or_cut_the_truth_or_nothing_is_read(
     journal: Journal, path: Path, clock: FakeClock, tmp_path: Path
 ) -> None:
     journal.put(OTHER)
-    journal.put(RECORD, answer(clock))
+    journal.put(RECORD, answer(clock), NUMBERS)
     whole = killed(path, "whole")
     n_noticed = 0
     for name, place, bit in mutations(whole, 160):
@@ -194,6 +196,7 @@ def test_after_any_flipped_bit_or_cut_the_truth_or_nothing_is_read(
         opened = Journal(target / path.name, clock)
         if opened.read_only_reason is None:
             assert [RECORD, OTHER] == list(opened.records()), (name, place, bit)
+            assert {"GPU-a": NUMBERS} == opened.numbers(), (name, place, bit)
             assert answer(clock) == opened.answer("scope"), (name, place, bit)
         else:
             n_noticed += 1
