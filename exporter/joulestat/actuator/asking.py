@@ -70,8 +70,8 @@ class ActuatorLine:
             connection.connect(str(self._path))
         except OSError as error:
             raise ControlReadOnly(
-                f"the actuator does not answer on {self._path} ({error.strerror or error}); "
-                "nothing was changed. See that 'joulestat actuator' runs and that this user may "
+                f"the actuator does not answer on {self._path} ({error.strerror or error}), "
+                "so nothing was changed; see that 'joulestat actuator' runs and that this user may "
                 "use its socket"
             ) from error
 

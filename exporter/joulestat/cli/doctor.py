@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from joulestat.cli.checks import Finding, Verdict, explained, fail
-from joulestat.cli.checks.control import NO_ADMIN, check_admin
+from joulestat.cli.checks.control import NO_ADMIN, check_actuator, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
 from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
@@ -90,7 +90,7 @@ def doctor(
     findings = [
         *check_installation(),
         *_devices(config, seen_by_exporter=len(page.up) if page else 0),
-        check_privilege(),
+        *_privilege(config),
         *seen,
         *_control(admin_urls or _admin_urls(config), token),
     ]
@@ -121,6 +121,13 @@ def _devices(config: Config, *, seen_by_exporter: int) -> list[Finding]:
     except TimeoutError:
         found = f"no answer in {DRIVER_TIMEOUT_SECONDS:g} s: a call of the driver hangs"
         return [fail("driver", found, "see dmesg for Xid errors; reset the GPU or reboot")]
+
+
+def _privilege(config: Config) -> list[Finding]:
+    """Look at who may set limits: this user, or the actuator where one is configured."""
+    if config.actuator.socket is None:
+        return [check_privilege()]
+    return check_actuator(config.actuator.socket, SystemClock())
 
 
 def _control(urls: Sequence[str], token: str | None) -> list[Finding]:

@@ -1,17 +1,22 @@
-"""The admin API: does it answer, what may the token do, can limits be held? Changes nothing."""
+"""Who holds limits: does the admin API answer, may the token, can the actuator? Changes nothing."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from joulestat.actuator.asking import ActuatorLine
+from joulestat.actuator.wire import PROTOCOL, ListControls, Listed
 from joulestat.cli.checks import Finding, Verdict, explained, fail, ok, warn
 from joulestat.client.admin import AdminClient
-from joulestat.domain.errors import AdminError
+from joulestat.domain.clock import Clock
+from joulestat.domain.errors import AdminError, JoulestatError
 
 HOLDER = "doctor"
 TTL_SECONDS = 60.0
 TIMEOUT_SECONDS = 5.0
 
 _FORBIDDEN = 403
+_UNAVAILABLE = 503
 _NOT_FOR_WANT_OF_A_ROLE = frozenset({409, 422, 429})
 """Another holder, a limit out of range, too many writes: asked by one who may."""
 
@@ -33,29 +38,64 @@ def check_admin(url: str, token: str | None) -> list[Finding]:
     findings = [ok("admin API", f"answers at {url}")]
     writable = [gpu for gpu in gpus if gpu.get("writable")]
     if not writable:
-        return [
-            *findings,
-            fail(
-                "control",
-                f"none of its {len(gpus)} GPUs can be limited",
-                "run the exporter as root or with CAP_SYS_ADMIN",
-            ),
-        ]
+        return [*findings, _check_why_not(client, gpus)]
     return [*findings, _check_role(client, writable[0]), _check_writable(gpus, writable)]
 
 
-def _check_role(client: AdminClient, gpu: dict[str, Any]) -> Finding:
-    """Ask for a lease that would change nothing, in a dry run."""
-    watts = gpu.get("power_limit_watts") or gpu.get("max_watts") or 0.0
+def check_actuator(socket_path: Path, clock: Clock) -> list[Finding]:
+    """Look at the actuator that the exporter here is to ask, as this user."""
+    line = ActuatorLine(socket_path, clock)
     try:
-        client.put_lease(
-            str(gpu.get("gpu_uuid")),
-            power_limit_watts=float(watts),
-            ttl_seconds=TTL_SECONDS,
-            holder=HOLDER,
-            reason="dry run of joulestat doctor",
-            dry_run=True,
-        )
+        listed = line.ask(ListControls(PROTOCOL), Listed, TIMEOUT_SECONDS)
+    except JoulestatError as error:
+        return [explained("actuator", Verdict.FAIL, str(error), "see its log")]
+    if listed.read_only_reason is not None:
+        found = f"grants no lease: {listed.read_only_reason}"
+        return [explained("actuator", Verdict.FAIL, found, "see its log")]
+    n_gpus = len(listed.controls)
+    writable = sum(control.writable for control in listed.controls.values())
+    found = f"answers at {socket_path}, and may set the limit of {writable} of {n_gpus} GPUs"
+    if writable < n_gpus or not n_gpus:
+        return [warn("actuator", found, "see its log; it needs root or CAP_SYS_ADMIN")]
+    return [ok("actuator", found)]
+
+
+def _ask_in_vain(client: AdminClient, gpu: dict[str, Any]) -> None:
+    """Ask for a lease that would change nothing, in a dry run.
+
+    Raises:
+        AdminError: It would not be granted.
+    """
+    watts = gpu.get("power_limit_watts") or gpu.get("max_watts") or 0.0
+    client.put_lease(
+        str(gpu.get("gpu_uuid")),
+        power_limit_watts=float(watts),
+        ttl_seconds=TTL_SECONDS,
+        holder=HOLDER,
+        reason="dry run of joulestat doctor",
+        dry_run=True,
+    )
+
+
+def _check_why_not(client: AdminClient, gpus: Sequence[dict[str, Any]]) -> Finding:
+    """Tell why none can be limited: nobody to do it, or no privilege."""
+    found = f"none of its {len(gpus)} GPUs can be limited"
+    try:
+        for gpu in gpus[:1]:
+            _ask_in_vain(client, gpu)
+    except AdminError as error:
+        if error.status == _UNAVAILABLE:
+            return explained("control", Verdict.FAIL, f"{found}: {error}", "see the exporter's log")
+    return fail(
+        "control",
+        found,
+        "run the exporter as root or with CAP_SYS_ADMIN, or give it a joulestat actuator",
+    )
+
+
+def _check_role(client: AdminClient, gpu: dict[str, Any]) -> Finding:
+    try:
+        _ask_in_vain(client, gpu)
     except AdminError as error:
         if error.status == _FORBIDDEN:
             return fail(
