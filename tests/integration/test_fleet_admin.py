@@ -177,7 +177,9 @@ def test_a_node_that_is_refused_leaves_no_lease_on_the_others_and_it_is_said(
 
     assert ((), tuple(fleet.uuids[0])) == (published.leased, published.released)
     assert 1 == len(published.errors)
-    assert published.errors[0].startswith(f"{fleet.uuids[1][0]}: PUT https://127.0.0.2:")
+    assert published.errors[0].startswith(f"{fleet.uuids[1][0]}: ")
+    assert f" https://127.0.0.2:{fleet.fronts[1].port}/v1/gpus" in published.errors[0]
+    assert "401" in published.errors[0]
     assert [set(), set()] == fleet.leased()
 
 
