@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from fakes.certificates import make_certificates
 from joulestat.config import ListenAddress
 from joulestat.loops.http import HttpLoop, Listener
 from joulestat.loops.listening import bind
@@ -27,11 +30,17 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def served(app: Any = page, *, most: int = 8) -> Iterator[tuple[HttpLoop, tuple[str, int]]]:
+def served(
+    app: Any = page,
+    *,
+    most: int = 8,
+    protocol: type[BoundedConnection] = BoundedConnection,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+) -> Iterator[tuple[HttpLoop, tuple[str, int]]]:
     """Serve an application; yield the loop and where."""
     with bind(ListenAddress("127.0.0.1", 0), unix_mode=0o600) as listening:
         address = listening.getsockname()
-        loop = HttpLoop([Listener(app, [listening], BoundedConnection, most_connections=most)])
+        loop = HttpLoop([Listener(app, [listening], protocol, tls, most_connections=most)])
         loop.start()
         try:
             yield loop, address
@@ -155,3 +164,32 @@ def test_the_end_closes_who_waits_and_lets_nobody_in(connected: Connect) -> None
         assert b"" == all_of(half_open)
         with socket.socket() as late:
             assert late.connect_ex(address) != 0
+
+
+def test_a_tls_handshake_that_never_ends_is_given_up_and_holds_no_place(
+    tmp_path: Path, connected: Connect
+) -> None:
+    class Hasty(BoundedConnection):
+        head_seconds = 0.2
+
+    made = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server, made.server_key)
+    client = ssl.create_default_context(cafile=str(made.authority))
+    with served(protocol=Hasty, tls=lambda: context) as (_, address):
+        silent = connected(address)
+        assert b"" == all_of(silent)
+
+    with served(most=8, tls=lambda: context) as (_, address):
+        for _ in range(20):
+            connected(address)
+        with client.wrap_socket(connected(address), server_hostname="127.0.0.1") as speaking:
+            assert b"HTTP/1.1 200 OK" == asked(speaking)
+
+
+def test_a_connection_that_no_certificate_is_there_for_is_closed(connected: Connect) -> None:
+    def none() -> ssl.SSLContext:
+        raise ssl.SSLError("the certificate cannot be read")
+
+    with served(tls=none) as (_, address):
+        assert b"" == all_of(connected(address))

@@ -148,6 +148,17 @@ def test_the_process_is_healthy_even_when_the_data_is_not_fresh() -> None:
     assert 200 == call(public(), "GET", "/readyz").status
 
 
+@pytest.mark.parametrize(
+    ("read", "status"), [((), 200), ((True,), 200), ((True, False), 200), ((False, False), 503)]
+)
+def test_it_is_ready_while_a_gpu_answers_or_there_is_none(
+    read: tuple[bool, ...], status: int
+) -> None:
+    shown = a_snapshot([a_device(index, read=each) for index, each in enumerate(read)])
+
+    assert status == call(public(snapshot=lambda: shown), "GET", "/readyz").status
+
+
 def test_the_landing_page_shows_gpus_leases_and_runs() -> None:
     snapshot = a_snapshot(
         [a_device(0, lease=a_lease()), a_device(1, read=False)], [a_run(), ended(a_run("over"))]

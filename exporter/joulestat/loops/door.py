@@ -14,9 +14,6 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Protocol, cast
 
-HANDSHAKE_SECONDS = 8.0
-"""TLS takes some packets to and fro; whoever takes longer holds back on purpose."""
-
 FAREWELL_SECONDS = 3.0
 """How long a peer may take to say goodbye in TLS."""
 
@@ -41,9 +38,11 @@ class Connection(Protocol):
     """What reads one connection, as the door sees it: an ``asyncio.Protocol``.
 
     Attributes:
+        head_seconds: How long the peer may take to begin, with TLS's handshake too.
         when_lost: To be called when the connection is gone.
     """
 
+    head_seconds: float
     when_lost: Callable[[], None]
 
     @property
@@ -214,7 +213,7 @@ class Door:
 
     async def _connect(self, guest: _Guest) -> None:
         try:
-            terms = self._terms()
+            terms = self._terms(guest)
         except OSError:  # no certificate to show; who should know it has logged it
             guest.sock.close()
             self._forget(guest)
@@ -231,12 +230,12 @@ class Door:
         else:
             guest.welcome = None
 
-    def _terms(self) -> dict[str, Any]:
+    def _terms(self, guest: _Guest) -> dict[str, Any]:
         if self._tls is None:
             return {}
         return {
             "ssl": self._tls(),
-            "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+            "ssl_handshake_timeout": guest.connection.head_seconds,
             "ssl_shutdown_timeout": FAREWELL_SECONDS,
         }
 

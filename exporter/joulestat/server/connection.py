@@ -29,6 +29,9 @@ MAX_UNASKED_BYTES = 16 * 1024
 has around its chunks: twice what headers may have, so that the usual answer to too many of them
 comes from the application."""
 
+MOST_HEADERS = 128
+"""Ours need a dozen. Each takes a hundred times the memory that it takes on the wire."""
+
 MOST_PIPELINED = 8
 """Requests sent ahead, before the answer to the first; no client of ours sends any."""
 
@@ -38,7 +41,8 @@ _CREDENTIALS = struct.Struct("3i")
 
 _TOO_LARGE = whole_answer(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    f"request line and headers are longer than {MAX_UNASKED_BYTES} bytes",
+    f"request line and headers are longer than {MAX_UNASKED_BYTES} bytes, or more than "
+    f"{MOST_HEADERS} headers",
 )
 _NO_ROOM = whole_answer(
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -139,7 +143,7 @@ class BoundedConnection(HttpToolsProtocol):
         if not self._in_head:
             return
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_UNASKED_BYTES:
+        if self._is_head_too_large():
             raise ValueError(_TOO_LARGE)
         super().on_header(name, value)
 
@@ -175,7 +179,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, or what the parsing was stopped for."""
-        if self._in_head and self._head_bytes > MAX_UNASKED_BYTES:
+        if self._in_head and self._is_head_too_large():
             self._refuse()
         elif self._is_refused:
             self.dismiss()
@@ -196,6 +200,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _nobody_reads(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _is_head_too_large(self) -> bool:
+        return self._head_bytes > MAX_UNASKED_BYTES or len(self.headers) >= MOST_HEADERS
 
     def _is_sending(self) -> bool:
         return self.transport.is_closing() or self.transport.get_write_buffer_size() > 0

@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from joulestat.server.web_gate import WebGate
 UNIX_PUSH_MODE = 0o666
 """Whoever trains on this host may push; a push changes nothing but counters."""
 UNIX_ADMIN_MODE = 0o660
+
+ADMIN_CONNECTIONS = 64
+"""Operators and optimizers; kept apart from the public ones, so that nobody is in their way."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,9 @@ class Listeners:
         """
         file = _watched(admin.web_config_file, for_admin=True)
         if listen.unix_path is not None:
-            return self._unix(app, UNIX_ADMIN_MODE, listen)
+            return replace(
+                self._unix(app, UNIX_ADMIN_MODE, listen), most_connections=ADMIN_CONNECTIONS
+            )
         tls = file.current().tls if file is not None else None
         if tls is None and not listen.is_loopback:
             raise _refused(
@@ -85,7 +91,7 @@ class Listeners:
                 f"client_auth_type {tls.client_auth_type} without a client CA takes whatever any "
                 "public authority has signed; give client_ca_file, of an authority of your own",
             )
-        return self._tcp(app, file, listen)
+        return replace(self._tcp(app, file, listen), most_connections=ADMIN_CONNECTIONS)
 
     def _tcp(self, app: Any, file: WatchedWebFile | None, *addresses: ListenAddress) -> Listener:
         door = None
