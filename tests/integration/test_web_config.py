@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -99,7 +99,10 @@ def ask(port: int, tls: ssl.SSLContext | None, user: str = "", path: str = "/hea
         connection.close()
 
 
-def test_only_a_verified_client_with_an_allowed_name_gets_in(made: Path, folder: Path) -> None:
+@pytest.mark.promise("tls")
+def test_only_a_verified_client_with_an_allowed_name_gets_in(
+    made: Path, folder: Path, record_property: Callable[[str, object], None]
+) -> None:
     with serving(folder, NAMES) as port:
         let_in = {
             name: ask(port, context(made, made / f"{name}.pem"))
@@ -111,8 +114,11 @@ def test_only_a_verified_client_with_an_allowed_name_gets_in(made: Path, folder:
 
     assert {"dns", "ip", "email", "uri"} == {name for name, status in let_in.items() if status}
     assert (0, 0) == (without, plain)
+    refused = len(let_in) - 4 + 2
+    record_property("measured", f"{refused} of {refused} kinds of wrong clients refused")
 
 
+@pytest.mark.promise("tls")
 def test_old_versions_of_tls_are_refused(made: Path, folder: Path) -> None:
     old = context(made)
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -134,7 +140,10 @@ def test_a_certificate_that_may_be_left_out_must_be_right_where_it_is_shown(
         assert 0 == ask(port, context(made, made / "stranger" / "client.pem"))
 
 
-def test_a_rotation_of_two_files_under_load_costs_no_connection(made: Path, folder: Path) -> None:
+@pytest.mark.promise("tls")
+def test_a_rotation_of_two_files_under_load_costs_no_connection(
+    made: Path, folder: Path, record_property: Callable[[str, object], None]
+) -> None:
     statuses: list[int] = []
     enough = threading.Event()
 
@@ -159,6 +168,7 @@ def test_a_rotation_of_two_files_under_load_costs_no_connection(made: Path, fold
         asking.join()
 
     assert {200} == set(statuses)
+    record_property("measured", f"0 of {len(statuses)} connections failed in 7 rotations")
     assert before != after
     assert (made / "newer.pem").read_text().endswith(after)
 
@@ -180,6 +190,7 @@ def test_clients_are_judged_by_the_file_of_now(made: Path, folder: Path) -> None
         assert 200 == ask(port, context(made, client))
 
 
+@pytest.mark.promise("web-config")
 def test_users_come_and_go_with_the_next_request(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +218,7 @@ def test_users_come_and_go_with_the_next_request(
     assert not [each for each in caplog.messages if "sesame" in each]
 
 
+@pytest.mark.promise("admin-off")
 def test_an_admin_api_for_other_hosts_needs_tls_and_takes_no_users(folder: Path) -> None:
     def refusal(text: str, listen: ListenAddress) -> str:
         (folder / "admin.yaml").write_text(text)

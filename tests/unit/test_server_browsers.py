@@ -76,6 +76,7 @@ def allows_no_other_origin(answer: Answer) -> bool:
     return not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.promise("browsers")
 @pytest.mark.parametrize("headers", PAGES, ids=str)
 def test_a_page_reaches_no_route(
     listed: list[tuple[Any, Operation]], headers: dict[str, str]
@@ -87,6 +88,7 @@ def test_a_page_reaches_no_route(
         assert allows_no_other_origin(answer)
 
 
+@pytest.mark.promise("browsers")
 @pytest.mark.parametrize("content", SIMPLE_CONTENT)
 def test_nothing_but_json_is_a_body(listed: list[tuple[Any, Operation]], content: str) -> None:
     taking = [each for each in listed if each[1].body is not None]
@@ -95,6 +97,7 @@ def test_nothing_but_json_is_a_body(listed: list[tuple[Any, Operation]], content
         assert 415 == ask(app, operation, {"content-type": content}, body=b"{}").status
 
 
+@pytest.mark.promise("browsers")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "GET"])
 def test_a_preflight_allows_nothing(listed: list[tuple[Any, Operation]], method: str) -> None:
     asked = {
@@ -110,6 +113,7 @@ def test_a_preflight_allows_nothing(listed: list[tuple[Any, Operation]], method:
         assert allows_no_other_origin(answer)
 
 
+@pytest.mark.promise("browsers")
 @pytest.mark.parametrize("host", [*FOREIGN_HOSTS, None])
 def test_a_name_that_is_not_ours_is_misdirected(
     listed: list[tuple[Any, Operation]], host: str | None
@@ -142,6 +146,7 @@ def test_a_page_may_see_what_everyone_may_but_not_read_it() -> None:
             assert allows_no_other_origin(answer)
 
 
+@pytest.mark.promise("browsers")
 def test_the_host_of_a_whole_url_is_the_one_that_counts(rig: AdminRig, tmp_path: Path) -> None:
     listen = ListenAddress("127.0.0.1", 0)
 

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,12 @@ def ask(rig: AdminRig, operation: Operation, authorization: str) -> int:
     return answer.status
 
 
-def test_the_admin_api_opens_to_whom_its_description_says(rig: AdminRig) -> None:
+@pytest.mark.promise("scopes")
+def test_the_admin_api_opens_to_whom_its_description_says(
+    rig: AdminRig, record_property: Callable[[str, object], None]
+) -> None:
     listed = list(operations(rig.app))
+    record_property("measured", f"{len(ADMIN)} credentials on {len(listed)} admin routes")
     assert len(listed) >= 9
     for operation in listed:
         refused = dict(ADMIN_EXPECTED[operation.scope])
@@ -128,6 +132,7 @@ def test_a_limited_operator_changes_its_own_gpu_and_sees_all(rig: AdminRig) -> N
     assert rig.gpu == refusal.json()["allowed"]
 
 
+@pytest.mark.promise("scopes")
 def test_the_public_listener_opens_to_users_alone_where_it_has_users(guarded: Any) -> None:
     listed = list(operations(guarded, headers={"authorization": BASIC}))
     assert {"anyone", "pusher"} == {operation.scope for operation in listed}
@@ -155,6 +160,16 @@ def test_a_method_that_is_not_described_does_nothing(rig: AdminRig, method: str)
 
             assert 405 == answer.status, (method, path)
             assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.promise("admin-off")
+def test_the_public_listener_has_none_of_the_admin_routes(rig: AdminRig) -> None:
+    for operation in operations(rig.app):
+        if operation.scope != "anyone":
+            headers = {"authorization": f"Bearer {OPERATOR}"}
+            for method in ("GET", "PUT", "POST", "DELETE"):
+                answer = call(public(), method, operation.target(rig.gpu), headers=headers)
+                assert 404 == answer.status
 
 
 def test_a_gpu_is_limited_by_its_whole_name() -> None:
