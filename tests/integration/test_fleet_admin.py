@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from fakes.certificates import Certificates, make_certificates, sign
 from fakes.scripted_server import ScriptedServer, answer_bytes
 from joulestat.cli.admin_flags import AdminFlags
 from joulestat.cli.admin_options import ADMIN
+from joulestat.cli.lease import lease
 from joulestat.cli.prometheus_options import many
 from joulestat.client.admin import AdminClient
 from joulestat.client.encrypted import tls_context
@@ -240,6 +242,20 @@ def test_a_server_whose_authority_is_not_believed_gets_no_token(fleet: Fleet) ->
 
     assert "check --admin.ca-file" in str(refused.value)
     assert connections == front.connections
+
+
+def test_leases_are_listed_over_tls_by_hand_too(fleet: Fleet, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(fleet.exporters[0].token)
+    url = f"https://127.0.0.1:{fleet.fronts[0].port}"
+    words = ["list", "--admin.url", url, "--admin.token-file", str(token)]
+    listed = CliRunner().invoke(lease, [*words, *fleet.tls])
+    untrusted = CliRunner().invoke(lease, words)
+
+    assert 0 == listed.exit_code, listed.output
+    assert all(uuid in listed.output for uuid in fleet.uuids[0])
+    assert 1 == untrusted.exit_code
+    assert "check --admin.ca-file" in untrusted.output
 
 
 def test_who_shows_no_certificate_is_not_let_in(fleet: Fleet) -> None:

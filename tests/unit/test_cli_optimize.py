@@ -46,6 +46,12 @@ def run(*arguments: str) -> Any:
         (("--run", "a", "--keep-lease"), "--keep-lease is for"),
         (("--run", "a", "--match", "cluster"), "NAME=VALUE"),
         (("--run", "a", "--objective", "speed"), "speed"),
+        (("--run", "a", "--prometheus.param", "timeout=1"), "by --prometheus.timeout"),
+        (
+            ("--run", "a", "--admin.url", "unix:/x", "--admin.url-template", "unix:/{host}"),
+            "give one of them",
+        ),
+        (("--run", "a", "--admin.key-file", __file__), "belongs to --admin.certificate-file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_cure(
@@ -55,6 +61,14 @@ def test_what_cannot_be_meant_is_refused_with_the_cure(
 
     assert 2 == result.exit_code
     assert says in result.output
+
+
+def test_labels_name_no_admin_api_where_the_history_has_none() -> None:
+    words = ["--history.file", __file__, "--run", "a", "--apply"]
+    result = CliRunner().invoke(optimize, [*words, "--admin.url-template", "unix:/{host}"])
+
+    assert 2 == result.exit_code
+    assert "go by labels of --prometheus.url; give --admin.url" in result.output
 
 
 def test_an_unreachable_prometheus_is_one_clear_line() -> None:

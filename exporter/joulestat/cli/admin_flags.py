@@ -1,13 +1,10 @@
 """Flags that say where the exporters' admin APIs are, and the clients that they make."""
 
-import ssl
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from joulestat.cli.secret_file import secret_in
+from joulestat.cli.admin_client import client_maker
 from joulestat.client.admin import AdminClient
-from joulestat.client.encrypted import SCHEME, tls_context
 from joulestat.domain.errors import AdminError
 from joulestat.optimizer.addresses.file import AddressFile
 from joulestat.optimizer.addresses.given import Addresses, GivenAddresses, MakeClient
@@ -80,16 +77,9 @@ class AdminFlags:
         return [make(url, None) for url in self.admin_urls]
 
     def _make_client(self) -> MakeClient:
-        token_file = self.admin_token_file
-        common_token = None if token_file is None else secret_in(token_file)
-
-        @cache
-        def trust() -> ssl.SSLContext:
-            # One for all nodes: reading the system's authorities takes 50 ms.
-            return tls_context(self.admin_ca_file, self.admin_certificate_file, self.admin_key_file)
-
-        def make(url: str, token: str | None) -> AdminClient:
-            tls = trust() if url.startswith(SCHEME) else None
-            return AdminClient(url, common_token if token is None else token, tls=tls)
-
-        return make
+        return client_maker(
+            self.admin_token_file,
+            self.admin_ca_file,
+            self.admin_certificate_file,
+            self.admin_key_file,
+        )

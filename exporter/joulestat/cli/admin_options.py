@@ -1,10 +1,26 @@
-"""The options that say where the exporters' admin APIs are, of ``joulestat optimize``."""
+"""The options that say where exporters' admin APIs are, and whom to believe there."""
 
 from pathlib import Path
 
 import click
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+ADMIN_TLS = (
+    click.option(
+        "--admin.ca-file",
+        "admin_ca_file",
+        type=_FILE,
+        help="Authorities to believe over https, PEM; default is the system's.",
+    ),
+    click.option(
+        "--admin.certificate-file",
+        "admin_certificate_file",
+        type=_FILE,
+        help="Certificate to show, PEM.",
+    ),
+    click.option("--admin.key-file", "admin_key_file", type=_FILE, help="Its key, PEM."),
+)
 
 ADMIN = (
     click.option(
@@ -36,17 +52,5 @@ ADMIN = (
         envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
         help="File with the admin API's token.",
     ),
-    click.option(
-        "--admin.ca-file",
-        "admin_ca_file",
-        type=_FILE,
-        help="Authorities to believe, PEM; default is the system's.",
-    ),
-    click.option(
-        "--admin.certificate-file",
-        "admin_certificate_file",
-        type=_FILE,
-        help="Certificate to show, PEM.",
-    ),
-    click.option("--admin.key-file", "admin_key_file", type=_FILE, help="Its key, PEM."),
+    *ADMIN_TLS,
 )

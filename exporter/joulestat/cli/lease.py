@@ -1,5 +1,6 @@
 """``joulestat lease``: see, take and end leases by hand; make tokens."""
 
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +11,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from joulestat.cli.secret_file import secret_in
+from joulestat.cli.admin_client import client_maker
+from joulestat.cli.admin_options import ADMIN_TLS
+from joulestat.cli.prometheus_options import many
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError, JoulestatError
 from joulestat.server.auth import new_token
@@ -38,7 +41,20 @@ def lease() -> None:
 
 
 def _reach(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which admin API, and with which token."""
+    """Give a command a client, and the options that say of which admin API."""
+
+    @functools.wraps(command)
+    def with_client(
+        admin_url: str,
+        token_file: Path | None,
+        admin_ca_file: Path | None,
+        admin_certificate_file: Path | None,
+        admin_key_file: Path | None,
+        **given: Any,
+    ) -> None:
+        make = client_maker(token_file, admin_ca_file, admin_certificate_file, admin_key_file)
+        command(client=_answered(lambda: make(admin_url, None)), **given)
+
     token = click.option(
         "--admin.token-file",
         "token_file",
@@ -51,15 +67,9 @@ def _reach(command: Callable[..., None]) -> Callable[..., None]:
         "admin_url",
         required=True,
         metavar="URL",
-        help="unix:/path/to/admin.sock or http://127.0.0.1:PORT",
+        help="unix:/path/to/admin.sock, http://127.0.0.1:PORT or https://HOST:PORT",
     )
-    return url(token(command))
-
-
-def _client(admin_url: str, token_file: Path | None) -> AdminClient:
-    token = secret_in(token_file) if token_file else None
-    client: AdminClient = _answered(lambda: AdminClient(admin_url, token))
-    return client
+    return url(token(many(*ADMIN_TLS)(with_client)))
 
 
 def _answered(call: Callable[[], Any]) -> Any:
@@ -88,9 +98,8 @@ def _condition(command: Callable[..., None]) -> Callable[..., None]:
 
 @lease.command("list")
 @_reach
-def list_leases(admin_url: str, token_file: Path | None) -> None:
+def list_leases(client: AdminClient) -> None:
     """Show every GPU: its limits, who holds it and until when."""
-    client = _client(admin_url, token_file)
     gpus: list[Mapping[str, Any]] = _answered(client.gpus)
     table = Table(box=None, pad_edge=False)
     for heading in _HEADINGS:
@@ -123,9 +132,8 @@ def list_leases(admin_url: str, token_file: Path | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Check only; change nothing.")
 @_condition
 @_reach
-def set_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **request: Any) -> None:
+def set_lease(gpu_uuid: str, client: AdminClient, **request: Any) -> None:
     """Hold a power limit on one GPU until the lease ends."""
-    client = _client(admin_url, token_file)
     request["power_limit_watts"] = request.pop("watts")
     answer: Mapping[str, Any] = _answered(lambda: client.put_lease(gpu_uuid, **request))
     click.echo("  ".join(f"{key}={_text(value)}" for key, value in _flat(answer)))
@@ -136,9 +144,8 @@ def set_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **request:
 @click.option("--holder", help="End it only if this one holds it.")
 @_condition
 @_reach
-def release_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **asked: Any) -> None:
+def release_lease(gpu_uuid: str, client: AdminClient, **asked: Any) -> None:
     """End the lease on one GPU; the limit from before it comes back."""
-    client = _client(admin_url, token_file)
     answer = _answered(lambda: client.delete_lease(gpu_uuid, **asked))
     if answer is None:
         click.echo(f"{gpu_uuid}: there was no lease")
@@ -148,9 +155,9 @@ def release_lease(gpu_uuid: str, admin_url: str, token_file: Path | None, **aske
 
 @lease.command("revert-all")
 @_reach
-def revert_all(admin_url: str, token_file: Path | None) -> None:
+def revert_all(client: AdminClient) -> None:
     """End every lease; every limit from before comes back."""
-    answer: Mapping[str, Any] = _answered(_client(admin_url, token_file).revert_all)
+    answer: Mapping[str, Any] = _answered(client.revert_all)
     for end in answer.get("gpus", ()):
         limit = end.get("power_limit_watts")
         now = "" if limit is None else f", now at {_watts(limit)}"
