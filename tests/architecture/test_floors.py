@@ -18,6 +18,8 @@ READ_THE_CLOCK = {"client/outbox.py", "cli/clocks.py"}
 ROOMS_OF_CLOCKS = ("loops/", "demo/")
 """The server's edge, and the demo, which is a program of its own."""
 
+THREAD_STARTERS = {"threading.Thread", "threading.Timer", "_thread.start_new_thread"}
+
 CLOCK_CALLS = {
     "time.clock_gettime",
     "time.clock_gettime_ns",
@@ -115,6 +117,12 @@ def test_only_the_loops_the_outbox_and_the_demo_read_the_clock() -> None:
     }
 
     assert {} == {module: calls for module, calls in reading.items() if calls}
+
+
+def test_only_the_loops_and_the_outbox_start_threads() -> None:
+    starting = {place(module) for module in MODULES if names_used(parse(module)) & THREAD_STARTERS}
+
+    assert {"client/outbox.py"} == {each for each in starting if not each.startswith("loops/")}
 
 
 def test_the_client_stands_on_the_ground_alone() -> None:
