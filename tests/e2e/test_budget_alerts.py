@@ -1,4 +1,4 @@
-"""Budgets of a config and of a push, over a crash of the exporter, until somebody's pager rings."""
+"""Budgets of a config and of a push, over crashes and periods, until somebody's pager rings."""
 
 import threading
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from alerts.rule_files import ALERTS, RULE_FILES
@@ -33,6 +34,14 @@ budgets:
   - {{name: idle, team: cv, joules: 1, start: 2020-01-01, end: 2090-01-01}}
 """
 
+PERIOD = """\
+tariff: {{price-per-kilowatt-hour: 0.36, currency: EUR, pue-ratio: 1.25}}
+budgets:
+  - {{name: monthly, team: nlp, cost: 0.5, currency: EUR, start: {start}, end: 2090-01-01}}
+"""
+CONSUMED = "budget:joulestat_energy_consumed:joules"
+PERIOD_JOULES = 0.5 / (0.36 * 1.25) * 3.6e6
+
 
 def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for something that will be true and return it; fail when it is not."""
@@ -46,8 +55,9 @@ def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 class Training:
     """Two runs of one team, a GPU each, of which one has a budget; pushes go on in a thread."""
 
-    def __init__(self, exporter: Exporter) -> None:
+    def __init__(self, exporter: Exporter, incarnation: str = "one") -> None:
         self._exporter = exporter
+        self._incarnation = incarnation
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._train)
 
@@ -79,7 +89,7 @@ class Training:
         self._exporter.push(
             run=run,
             rank=0,
-            incarnation="one",
+            incarnation=self._incarnation,
             seq=seq,
             at_ns=time.monotonic_ns(),
             gpus=[gpu],
@@ -153,3 +163,46 @@ def test_a_used_up_budget_rings_its_teams_pager_whoever_set_it_and_whatever_cras
     told = alerts["always"]["annotations"]["description"]
     assert told.startswith("Budget always of team nlp has used 1")
     assert [] == [*webhook.messages("/operators/pager"), *webhook.messages("/nlp/chat")]
+
+
+def test_money_is_energy_and_a_new_period_of_the_same_name_begins_at_nothing(
+    tmp_path: Path,
+) -> None:
+    """The exporter is killed, and somebody has given the budget its next period meanwhile."""
+    config = tmp_path / "joulestat.yaml"
+    config.write_text(PERIOD.format(start="2020-01-01"))
+    flags = ("--config.file", str(config))
+    with Exporter(tmp_path / "exporter", *flags) as exporter:
+        exporter.flags = (*flags, "--web.listen-address", exporter.url.removeprefix("http://"))
+
+        def consumed() -> float:
+            return exporter.value("budget_consumed_joules_total", budget="monthly")
+
+        def train(joules: float) -> None:
+            until(lambda: consumed() > joules)
+
+        target = exporter.url.removeprefix("http://")
+        with PrometheusServer(tmp_path / "prometheus", [target], rules=RULE_FILES) as prometheus:
+
+            def asked(query: str) -> float | None:
+                params = {"query": query}
+                answer = httpx.get(f"{prometheus.url}/api/v1/query", params=params, timeout=5)
+                found = answer.json()["data"]["result"]
+                return float(found[0]["value"][1]) if found else None
+
+            with Training(exporter):
+                train(300)
+            until(lambda: asked(CONSUMED) == consumed())
+            exporter.kill()
+            config.write_text(PERIOD.format(start="2021-01-01"))
+            exporter.start()
+            anew = consumed()
+            with Training(exporter, "two"):
+                train(200)
+            until(lambda: asked(CONSUMED) == consumed())
+            resets = asked("resets(joulestat_budget_consumed_joules_total[10m])")
+            limit = asked("budget:joulestat_energy_limit:joules")
+
+    assert PERIOD_JOULES == pytest.approx(limit)
+    assert 0 == anew
+    assert 1 == resets

@@ -150,17 +150,10 @@ def test_an_energy_budget_that_the_bound_does_not_allow_is_told_with_the_limit_t
     assert least < told["expected_joules"] < most
 
 
-def test_a_wider_bound_or_a_larger_budget_lets_the_run_finish(url: str) -> None:
+def test_a_wider_bound_lets_the_run_finish(url: str) -> None:
     wider = budget_of(url, "--max-slowdown", "1.25")
-    larger = budget_of(url, "--energy-budget-kwh", "0.08")
 
     assert (True, 165, None) == (wider["finishes"], wider["held"], wider["instead"])
-    assert (True, 230, "option", 0.08 * 3.6e6) == (
-        larger["finishes"],
-        larger["held"],
-        larger["source"],
-        larger["joules"],
-    )
 
 
 def test_the_table_says_that_the_bound_is_what_prevents_it(url: str) -> None:
