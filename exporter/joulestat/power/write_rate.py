@@ -17,6 +17,9 @@ class WriteRate:
 
     def wait_seconds(self, now_ns: int) -> float:
         """Return how long until the next write is allowed; 0.0 means now."""
+        if self._interval_ns == 0:
+            # Even where an earlier process counted with another interval.
+            return 0.0
         return ns_to_seconds(max(0, self.empty_at_ns - self._slack_ns - now_ns))
 
     def take(self, now_ns: int) -> None:
