@@ -28,7 +28,7 @@ from fakes.asgi import Answer, call
 from fakes.listener import public
 from fakes.node import gpu_uuid
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "100"))
 """Of one listener, over all of its operations."""
 
 CHECKS = [
