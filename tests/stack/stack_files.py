@@ -62,6 +62,7 @@ def environment_file() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+@cache
 def no_kustomize() -> str:
     """Return why manifests cannot be made, with the cure; empty where they can."""
     if shutil.which("kubectl") is None:
