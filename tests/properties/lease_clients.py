@@ -126,7 +126,7 @@ def all_at_once(
     clients: Sequence[Client],
     service: Service,
     n_calls: int,
-    halfway: Callable[[], None],
+    halfway: Callable[[], object],
 ) -> None:
     """Let every client ask from a thread of its own; return when all are done.
 
