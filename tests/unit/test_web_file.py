@@ -9,11 +9,13 @@ import pytest
 
 from fakes.certificates import make_certificates
 from fakes.web_configs import BAD, GOOD, NEWER, STRICTER
+from golden.written import CHECKOUT
 from joulestat.config.go_names import CIPHER_SUITES, duration_ns
 from joulestat.config.web_file import RateTerms
 from joulestat.config.web_reading import parse_web_file
 from joulestat.domain.errors import ConfigError
 from joulestat.server.tls import make_context
+from joulestat.server.token_file import parse_tokens
 from joulestat.server.watched_web_file import WatchedWebFile
 
 
@@ -139,3 +141,17 @@ def test_a_rate_of_nothing_is_no_limit(tmp_path: Path) -> None:
     assert RateTerms(10**8, 20) == rate("{interval: 100ms, burst: 20}")
     assert None is rate("{interval: 0s, burst: 20}")
     assert None is rate("{burst: 20}")
+
+
+def test_the_examples_of_the_page_are_taken(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "web-config.md").read_text(encoding="utf-8")
+    blocks = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+
+    tokens = [text for text in blocks if text.startswith("tokens:")]
+    files = [text for text in blocks if text.startswith("tls_server_config:")]
+
+    assert (1, 2) == (len(tokens), len(files))
+    assert frozenset({"GPU-1c1f..."}) == parse_tokens(tokens[0]).entries[0].principal.gpus
+    public, admin = (parse_web_file(text, tmp_path / "web.yaml") for text in files)
+    assert ({"scraper"}, set()) == (set(public.users), set(admin.users))
+    assert frozenset({"optimizer.example"}) == (admin.tls and admin.tls.client_allowed_sans)
