@@ -101,7 +101,7 @@ _ROWS = (
     _gauge(
         "gpu_power_limit_baseline_watts",
         DEVICE,
-        "Power limit from before the lease, which is still to be put back; absent when it is.",
+        "Power limit from before a lease, for as long as it is still to be put back.",
     ),
     _gauge(
         "gpu_power_limit_writable", DEVICE, "Whether the exporter may set the GPU's power limit."
