@@ -28,7 +28,7 @@ PROMETHEUS = (
     click.option(
         "--prometheus.url",
         "prometheus_url",
-        envvar="JOULESTATPROMETHEUS_URL",
+        envvar="JOULESTAT_PROMETHEUS_URL",
         metavar="URL",
         help="PromQL server with the history, a path prefix included.",
     ),
