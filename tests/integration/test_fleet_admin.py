@@ -280,7 +280,12 @@ def test_a_redirect_is_not_followed_with_the_token() -> None:
     assert [] == elsewhere.received
 
 
-def test_a_template_that_would_trust_the_whole_world_with_the_token_is_refused() -> None:
-    with pytest.raises(AdminError, match=r"your own authority with --admin\.ca-file"):
-        publisher("--admin.url-template", "https://{host}:10401")
-    publisher("--admin.url-template", "https://{host}.gpu.example:10401")
+@pytest.mark.parametrize("rest", [":10401", ".com:10401", "x.com:10401", ".com.:10401", "-x"])
+def test_a_template_that_would_trust_the_whole_world_with_the_token_is_refused(rest: str) -> None:
+    with pytest.raises(AdminError, match=r"your own authority with --admin\.ca-file|is no template|write one .host."):
+        publisher("--admin.url-template", f"https://{{host}}{rest}")
+
+
+@pytest.mark.parametrize("rest", [".gpu.example:10401", "-admin.gpu.example"])
+def test_a_template_in_a_domain_needs_no_authority_of_its_own(rest: str) -> None:
+    publisher("--admin.url-template", f"https://{{host}}{rest}")

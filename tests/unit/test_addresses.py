@@ -157,6 +157,7 @@ def test_a_template_and_a_label_make_an_address(template: str, instance: str, ur
         "https://{host}:10401?x=1",
         "https://gateway.example/{host}",
         "https://{host}:99999",
+        "https://{host}.example.:10401",
         "ftp://{host}:10401",
         "{host}:10401",
         "unix:run/{host}.sock",

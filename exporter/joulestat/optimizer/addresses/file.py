@@ -12,7 +12,7 @@ from joulestat.optimizer.addresses.given import MakeClient
 from joulestat.optimizer.addresses.template import NOT_FOUND
 
 LARGEST_FILE_BYTES = 4 * 2**20
-"""50,000 nodes are half of it."""
+"""Of 50,000 nodes; 625 are read in a quarter of a second, and again only if it changed."""
 
 _ALLOWED = "give a URL, or url and token-file"
 

@@ -46,15 +46,18 @@ class AddressTemplate:
         after = _AFTER_URL.fullmatch(self._after) if self._is_url else None
         if self._is_url and after is None:
             raise AdminError(_no_template(template))
-        self.has_domain = (
-            after is not None and re.search(r"\.[^.]*[A-Za-z]", after["domain"]) is not None
-        )
+        domain = after["domain"].partition(".")[2] if after is not None else ""
+        # Of two names or more, as gpu.example: one alone may be anybody's to register below.
+        self.has_domain = "." in domain.strip(".")
         self.is_encrypted = template.startswith("https://")
         self._make_client = make_client
         self._clients: dict[str, AdminClient] = {}
         # What is wrong with it is said now; of plain http only this host's addresses are right.
         plain = template.startswith("http://")
-        make_client(self._url("localhost" if plain else "node-1"), None)
+        try:
+            make_client(self._url("localhost" if plain else "node-1"), None)
+        except ValueError as error:
+            raise AdminError(_no_template(template)) from error
 
     def refresh(self) -> None:
         """Do nothing: it stays."""
