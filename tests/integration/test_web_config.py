@@ -238,6 +238,45 @@ def test_an_admin_api_for_other_hosts_needs_tls_and_takes_no_users(folder: Path)
     assert "any public authority has signed" in refusal(open_clients, everywhere)
 
 
+def test_a_name_that_tls_has_checked_is_not_checked_again(made: Path, folder: Path) -> None:
+    def status(port: int, tls: ssl.SSLContext | None) -> int:
+        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+        connection = kind("127.0.0.1", port, timeout=20, **({"context": tls} if tls else {}))
+        headers = {"Host": "node7.example", "Content-Type": "text/plain"}
+        connection.request("POST", "/v1/push", b"{}", headers)
+        answer = connection.getresponse().status
+        connection.close()
+        return answer
+
+    with serving(folder, TLS) as port:
+        assert 415 == status(port, context(made))
+    with serving(folder, "") as port:
+        assert 421 == status(port, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        (None, True),
+        (TLS, True),
+        (TLS + "  client_auth_type: NoClientCert\n", True),
+        (CLIENTS, False),
+        (f"basic_auth_users: {{kim: {bcrypt.hashpw(b'a', bcrypt.gensalt(4)).decode()}}}", False),
+    ],
+)  # fmt: skip
+def test_remote_pushes_that_nothing_guards_are_warned_of(
+    folder: Path, text: str | None, is_open: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if text is not None:
+        (folder / "web.yaml").write_text(text)
+    web = WebConfig((ANY_PORT,), None if text is None else folder / "web.yaml")
+
+    with ExitStack() as closing:
+        Listeners(closing, time.monotonic_ns).public(public(), web, remote_pushes=True)
+
+    assert is_open == any("event=remote_pushes_open" in each for each in caplog.messages)
+
+
 def test_a_unix_socket_stays_as_it_is(folder: Path) -> None:
     path = folder / "push.sock"
     (folder / "web.yaml").write_text(TLS)

@@ -60,14 +60,14 @@ class WebFile:
 
     Attributes:
         tls: None: connections are not encrypted.
-        http2: Whether HTTP/2 is allowed; this server has none.
+        http2: Whether HTTP/2 is allowed, None where the file says nothing; this server has none.
         headers: Added to every answer.
         users: bcrypt hashes by name, kept out of ``repr``; empty lets everyone in.
         rate: None: requests are not counted.
     """
 
     tls: TlsTerms | None = None
-    http2: bool = True
+    http2: bool | None = None
     headers: Mapping[str, str] = field(default_factory=_nothing)
     users: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     rate: RateTerms | None = None

@@ -62,7 +62,7 @@ def parse_web_file(text: str, file: Path) -> WebFile:
                               "basic_auth_users"))  # fmt: skip
     return WebFile(
         tls=_tls(tls, place, file.parent),
-        http2=http.get("http2", True),
+        http2=http.get("http2"),
         headers=http.get("headers", MappingProxyType({})),
         users=users if users is not None else MappingProxyType({}),
         rate=RateTerms(rate["interval"], rate.get("burst", 0)) if rate.get("interval") else None,

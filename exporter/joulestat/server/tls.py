@@ -29,10 +29,17 @@ class _KnownPeer(ssl.SSLObject):
     """One connection; its handshake fails for a client whose certificate has no allowed name."""
 
     def do_handshake(self) -> None:
-        super().do_handshake()
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            _LOG.debug("event=handshake_failed reason=%r", error.reason)
+            raise
         context = self.context
         allowed = context.allowed_sans if isinstance(context, _Context) else None
         if allowed is not None and not allowed & _names(self.getpeercert() or {}):
+            _LOG.debug("event=handshake_failed reason='none of client_allowed_sans'")
             # An SSLError, because the event loop takes that for a failed handshake.
             raise ssl.SSLError("the client's certificate has none of client_allowed_sans")
 
