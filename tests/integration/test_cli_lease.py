@@ -166,3 +166,17 @@ def test_a_bad_expiry_leaves_the_token_file_as_it_was(tmp_path: Path) -> None:
 
     assert refused.exit_code == 1
     assert file.read_text() == before
+
+
+def test_a_token_is_made_for_some_gpus(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    words = ["token", "--principal", "optimizer", "--file", str(file)]
+
+    made = CliRunner().invoke(lease, [*words, "--gpu", "GPU-1", "--gpu", "GPU-2"])
+    refused = CliRunner().invoke(lease, [*words, "--role", "viewer", "--gpu", "GPU-1"])
+
+    principal = load_tokens(file).authenticate(made.output.strip(), 0.0)
+    assert principal is not None
+    assert frozenset({"GPU-1", "GPU-2"}) == principal.gpus
+    assert 1 == refused.exit_code
+    assert "is for operators" in refused.output

@@ -171,18 +171,29 @@ def revert_all(client: AdminClient) -> None:
 )
 @click.option("--expires", help="ISO date after which it is refused, such as 2027-06-30.")
 @click.option(
+    "--gpu",
+    "gpus",
+    multiple=True,
+    metavar="UUID",
+    help="The only GPU whose limit it may change; may be given several times.",
+)
+@click.option(
     "--file",
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     help="The exporter's token file; made with mode 600 if it is not there.",
 )
-def make_token(principal: str, role: str, expires: str | None, file: Path) -> None:
+def make_token(
+    principal: str, role: str, expires: str | None, gpus: tuple[str, ...], file: Path
+) -> None:
     """Make a token: print it once, keep only its SHA-256 in the exporter's file."""
     token, sha256 = new_token()
-    entry = {"sha256": sha256, "principal": principal, "role": role}
+    entry: dict[str, object] = {"sha256": sha256, "principal": principal, "role": role}
     if expires:
         entry["expires"] = expires
+    if gpus:
+        entry["gpus"] = list(gpus)
     try:
         add_token(file, entry)
     except (JoulestatError, OSError) as error:

@@ -67,7 +67,7 @@ def load_tokens(path: Path) -> TokenTable:
     return _load(path)[0]
 
 
-def add_token(path: Path, entry: Mapping[str, str]) -> None:
+def add_token(path: Path, entry: Mapping[str, object]) -> None:
     """Add an entry to a token file, or begin one that its owner alone can read.
 
     The file is replaced whole or not at all, of two additions at once none is lost, and the
@@ -94,7 +94,7 @@ def add_token(path: Path, entry: Mapping[str, str]) -> None:
         raise StateError(f"token file {path} cannot be written: {error}") from error
 
 
-def _replace(path: Path, entry: Mapping[str, str]) -> None:
+def _replace(path: Path, entry: Mapping[str, object]) -> None:
     entries, owner = [], None
     if path.exists():
         load_tokens(path)
