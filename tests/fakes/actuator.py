@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fakes.host import Host
@@ -38,8 +38,14 @@ class Socket:
     def ask(self, sent: bytes) -> bytes:
         """Return everything that comes until the actuator closes, or one line."""
         with self.connect() as connection:
-            connection.sendall(sent)
+            send(connection, sent)
             return read_line(connection)
+
+
+def send(connection: socket.socket, sent: bytes) -> None:
+    """Send what may be refused, and the connection closed, before all of it is out."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(sent)
 
 
 def read_line(connection: socket.socket) -> bytes:

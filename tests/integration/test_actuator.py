@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.actuator import send
 from fakes.patience import eventually
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import AdminError
@@ -259,7 +260,7 @@ def test_nobody_is_hurt_by_garbage_half_requests_and_idle_connections(split: Spl
     for number, each in enumerate(bad):
         each.connect(path)
         if number % 3:
-            each.sendall(b'{"protocol"' if number % 3 == 1 else os.urandom(200) + b"\n")
+            send(each, b'{"protocol"' if number % 3 == 1 else os.urandom(200) + b"\n")
     began = time.monotonic()
 
     admin(split).put_lease(uuids(split)[0], **lease(200))

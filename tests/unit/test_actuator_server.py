@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.actuator import Socket, read_line, served
+from fakes.actuator import Socket, read_line, send, served
 from fakes.host import BASELINE_WATTS, GPU, Host
 from fakes.patience import eventually
 from joulestat.actuator.client import ActuatorClient
@@ -133,7 +133,7 @@ def test_the_sampler_hears_of_a_write_before_it_is_made_and_of_an_end_it_did_not
 )
 def test_garbage_is_refused_and_its_connection_closed(actuator: Socket, sent: bytes) -> None:
     with actuator.connect() as connection:
-        connection.sendall(sent)
+        send(connection, sent)
         answer = read_line(connection)
         closed = read_line(connection)
 

@@ -1,6 +1,7 @@
 """One question to the actuator, and its answer, within a time."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +48,9 @@ class ActuatorLine:
         with socket.socket(socket.AF_UNIX) as connection:
             self._connect(connection, timeout_seconds)
             try:
-                connection.sendall(line(request))
+                # Whoever is refused hears why, even where it is refused before it has spoken.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall(line(request))
                 text = self._read(connection, deadline_ns)
             except OSError as error:
                 why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
