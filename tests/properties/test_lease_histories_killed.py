@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from joulestat.domain.errors import AdminError
 from properties.lease_clients import Answer, Call, Client, all_at_once, moment
 from properties.lease_register import LEASE_REGISTER, Put, Read, Release, Restart
 from properties.linearizability import Operation, is_linearizable
-from servers.exporter import Exporter
+from servers.exporter import START_SECONDS, Exporter
 
 KILLS = max(2, int(os.environ.get("HISTORIES", "20")) // 10)
 N_CLIENTS = 8
@@ -92,6 +93,19 @@ def uuid_of(exporter: Exporter) -> str:
     return gpu
 
 
+def revision_once_controlled(service: OverHttp) -> int:
+    """Return the revision after a start; it is unknown until the GPU is under control."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        answer = service.answer(Read())
+        assert answer is not None
+        assert (None, None, None) == answer[:3], "a lease outlived the exporter"
+        if isinstance(answer[3], int):
+            return answer[3]
+        time.sleep(0.02)
+    raise AssertionError("the exporter has not taken control of its GPU")
+
+
 def test_a_history_with_kills_in_the_middle_is_linearizable(exporter: Exporter) -> None:
     gpu = uuid_of(exporter)
     clients = [Client(f"client-{n}", random.Random(n)) for n in range(N_CLIENTS)]
@@ -102,10 +116,8 @@ def test_a_history_with_kills_in_the_middle_is_linearizable(exporter: Exporter) 
         invoked = moment()
         exporter.start()
         assert BASELINE_WATTS == limit_watts(exporter, gpu)
-        answer = service.answer(Read())
-        assert answer is not None
-        assert (None, None, None) == answer[:3]
-        restarts.append(Operation(Restart(), answer[3:], invoked, moment()))
+        revision = revision_once_controlled(service)
+        restarts.append(Operation(Restart(), (revision,), invoked, moment()))
         for client in clients:
             # What the killed one left unanswered, it did before the next one began, or never.
             client.history[:] = [

@@ -210,6 +210,7 @@ def test_a_device_that_is_away_keeps_its_numbers(tmp_path: Path) -> None:
     host.start()
     host.governor.adopt(cards)
     host.card.limit_watts = BASELINE_WATTS
+    assert 2 == host.governor.controls()[GPU].revision
     again = host.grant(200.0)
 
     assert (1, 1) == (first.lease.fencing_token, first.revision)

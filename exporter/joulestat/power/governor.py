@@ -86,7 +86,7 @@ class Governor:
         self._closing = False
         self._publish_lock = threading.Lock()
         self._controls: Mapping[str, PowerControl] = MappingProxyType({})
-        self._publish()
+        self._publish(*self._devices.values())
 
     @property
     def read_only_reason(self) -> str | None:
@@ -256,7 +256,7 @@ class Governor:
         # was left for the baseline.
         left = take_up(added, self._journal, self._books, self._clock, in_use=self._devices)
         self._devices = {**self._devices, **added}
-        self._publish()
+        self._publish(*added.values())
         return self._endings.end_each(left, EndCause.RECOVERED, OURSELVES)
 
     def _made(

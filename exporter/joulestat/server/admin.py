@@ -75,6 +75,8 @@ class AdminDoor:
         for state in self._states():
             if state.device.uuid == device_uuid:
                 gpu = self._gpu(state, self._authority.controls())
+                if gpu.revision is None:
+                    return _json(gpu)
                 return _json(gpu, headers={"ETag": entity_tag(gpu.revision)})
         raise UnknownDevice(
             f"no GPU here has the UUID {shown(device_uuid)!r}; GET /v1/gpus lists them",
@@ -159,8 +161,7 @@ class AdminDoor:
     def _gpu(self, state: DeviceState, controls: Mapping[str, PowerControl]) -> GpuWire:
         # The lease as it is now: the snapshot's may be a tick old, and a client that was just
         # granted one looks for it here.
-        control = controls.get(state.device.uuid, state.control)
-        return gpu_wire(state, control, self._wall_seconds())
+        return gpu_wire(state, controls.get(state.device.uuid), self._wall_seconds())
 
 
 def _device_uuid(request: Request) -> str:

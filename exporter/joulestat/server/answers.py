@@ -46,7 +46,8 @@ class LeaseWire(msgspec.Struct):
 class GpuWire(msgspec.Struct):
     """One GPU: its limits as of the last tick (null: unknown), and who holds them now.
 
-    ``revision`` rises with every grant, renewal, change and end of a lease. A lease may hold
+    ``revision`` rises with every grant, renewal, change and end of a lease; null where nobody here
+    can set the GPU's limit, and while that is being found out after a start. A lease may hold
     ``allowed_min_watts`` to ``allowed_max_watts``: the card's own range, less what the host's
     policy forbids.
     """
@@ -64,7 +65,7 @@ class GpuWire(msgspec.Struct):
     allowed_max_watts: float | None
     writable: bool
     drift: bool
-    revision: int
+    revision: int | None
     lease: LeaseWire | None
 
 
@@ -137,8 +138,15 @@ def lease_wire(lease: Lease, now_seconds: float) -> LeaseWire:
     )
 
 
-def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> GpuWire:
-    """Return the JSON form of a device; ``control`` is as of now, not as of the tick."""
+def gpu_wire(state: DeviceState, controlled: PowerControl | None, now_seconds: float) -> GpuWire:
+    """Return the JSON form of a device.
+
+    Args:
+        state: As of the last tick.
+        controlled: As of now, not as of the tick; None where nobody here can set its limit.
+        now_seconds: Unix time.
+    """
+    control = controlled or state.control
     limits = state.reading.limits if state.reading is not None else None
     allowed = _allowed(limits, control)
     return GpuWire(
@@ -155,7 +163,7 @@ def gpu_wire(state: DeviceState, control: PowerControl, now_seconds: float) -> G
         allowed_max_watts=allowed[1],
         writable=control.writable,
         drift=control.drift,
-        revision=control.revision,
+        revision=controlled.revision if controlled else None,
         lease=lease_wire(control.lease, now_seconds) if control.lease else None,
     )
 
