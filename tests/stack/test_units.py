@@ -143,3 +143,10 @@ def test_the_configuration_of_the_units_is_one_that_the_exporter_takes() -> None
     read = load_config(flags={}, environment={}, file=file, is_root=False, home=Path("/"))
 
     assert 2 == len(read.web.listen_addresses)
+
+
+def test_whoever_the_units_run_as_is_made_before() -> None:
+    made = re.findall(r"^u (\S+)", (DOCKER / "systemd" / "sysusers.conf").read_text(), re.MULTILINE)
+    named = {unit(path)["Service"][key] for path in UNITS for key in ("User", "Group")}
+
+    assert {*made, "root"} == named
