@@ -25,9 +25,7 @@ from servers.page_blocks import blocks, file_block
 from servers.prometheus import PrometheusServer
 
 PAGE = "fleet.md"
-COMMANDS = [
-    line for block in blocks(PAGE, "sh") for line in block.splitlines() if line.startswith("joule")
-]
+COMMANDS = [line for block in blocks(PAGE, "sh") for line in block.replace("\\\n", "").splitlines()]
 
 pytestmark = [
     pytest.mark.prometheus,
