@@ -163,8 +163,8 @@ def test_without_an_optimizer_the_training_takes_more_than_it_may(
     trained: dict[str, float],
 ) -> None:
     """Else the boards would show no budget in danger, and no alert had anything to say."""
-    joules_per_step = trained["joulestat_run_energy_joules_total train"] / STEPS
-    whole_joules = joules_per_step * planned("--steps")
+    phases = [f"joulestat_run_energy_joules_total {phase}" for phase in ("train", "eval")]
+    whole_joules = sum(trained[phase] for phase in phases) / STEPS * planned("--steps")
 
     assert whole_joules > planned("--energy-budget-kwh") * JOULES_PER_KILOWATT_HOUR
 
