@@ -1,6 +1,7 @@
 """The policy file: strict, its owner's alone, and never wider than it says."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from joulestat.domain.errors import ConfigError
 from joulestat.power.policy import Bounds, LeasePolicy
 from joulestat.power.policy_file import KEYS, HostPolicy, read_policy
+
+CHECKOUT = Path(__file__).parents[2]
 
 EVERYTHING = """
 floor-watts: 200
@@ -115,6 +118,31 @@ def test_a_folder_in_which_others_can_replace_the_file_makes_it_none(tmp_path: P
     tmp_path.chmod(0o1777)
 
     assert HostPolicy(LeasePolicy()) == read_policy(file, LeasePolicy())
+
+
+def test_a_link_that_others_can_turn_elsewhere_is_no_policy(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir(0o755)
+    link = tmp_path / "links" / "policy.yaml"
+    link.parent.mkdir()
+    link.symlink_to(written(real, "max-ttl: 1h"))
+    assert 3600.0 == read_policy(link, LeasePolicy()).lease.max_ttl_seconds
+    link.parent.chmod(0o777)
+
+    with pytest.raises(ConfigError, match="links has mode 0777"):
+        read_policy(link, LeasePolicy())
+
+
+def test_the_example_of_the_page_is_a_policy(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "actuator.md").read_text(encoding="utf-8")
+    ((example,),) = [re.findall(r"```yaml\n(floor-watts.*?)```", page, re.DOTALL)]
+    there = example.replace("joulestat", "root")
+
+    policy = read_policy(written(tmp_path, there), LeasePolicy())
+
+    assert 350.0 == policy.lease.bounds_of("NVIDIA H100 80GB HBM3").floor_watts
+    assert frozenset({0}) == policy.allowed_uids
+    assert [] == [key for key in KEYS if f"`{key}`" not in page]
 
 
 def test_a_file_of_another_user_is_no_policy(tmp_path: Path) -> None:

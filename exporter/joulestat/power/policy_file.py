@@ -77,7 +77,9 @@ def _check_owner(file: Path) -> None:
         ConfigError: It says who could, and what to do.
     """
     try:
-        places = (file, file.resolve(strict=True), file.resolve().parent)
+        real = file.resolve(strict=True)
+        # Also the folder of a link: who can turn it to an empty file has no policy to obey.
+        places = (file, file.absolute().parent, real, real.parent)
         found = [(place, place.stat()) for place in dict.fromkeys(places)]
     except OSError as error:
         raise _refused(file, f"cannot be read: {error.strerror or error}", "a file") from error
@@ -88,14 +90,22 @@ def _check_owner(file: Path) -> None:
                 f"belongs to user {status.st_uid} ({place}), who could allow everything",
                 f"root as its owner: chown root {place}",
             )
-        # In a folder such as /tmp nobody can replace what is another one's.
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_mode & _WRITABLE_BY_OTHERS and not sticky:
+        if status.st_mode & _WRITABLE_BY_OTHERS and not _is_safe(place, status):
             raise _refused(
                 file,
                 f"can be changed by others ({place} has mode {stat.S_IMODE(status.st_mode):04o})",
                 f"its owner alone to write it: chmod go-w {place}",
             )
+
+
+def _is_safe(place: Path, status: os.stat_result) -> bool:
+    """Tell whether a place is nobody's to change in spite of its mode.
+
+    A folder such as /tmp, in which nobody can replace what is another one's; and what is mounted
+    read-only, as Kubernetes mounts a ConfigMap.
+    """
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    return bool(sticky) or bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def _refused(file: Path, what: str, allowed: str) -> ConfigError:
