@@ -107,9 +107,22 @@ def test_an_idle_connection_that_makes_room_is_closed_without_a_word(connected: 
         idle = connected(address)
         asked(idle)
         for _ in range(8):
-            connected(address).sendall(b"GET /met")
+            asked(connected(address))
 
         assert b"" == all_of(idle)
+
+
+def test_whoever_does_not_ask_takes_nobodys_place(connected: Connect) -> None:
+    with served(most=8) as (_, address):
+        asking = [connected(address) for _ in range(8)]
+        for each in asking:
+            asked(each)
+        excess = connected(address)
+        excess.sendall(b"GET /met")
+        told = all_of(excess)
+
+        # Or it was let in before it had said a word; then it is the one idle longest that left.
+        assert told.startswith(b"HTTP/1.1 503 ") or b"" == all_of(asking[0])
 
 
 def test_requests_that_are_worked_on_stay_and_the_excess_is_refused(connected: Connect) -> None:

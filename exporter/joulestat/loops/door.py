@@ -5,20 +5,25 @@ nobody gets in, and neither the database nor the driver can be opened any more.
 """
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
-import struct
 from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
+
+from joulestat.loops.guest import Connection, Guest, peer_of
 
 FAREWELL_SECONDS = 3.0
 """How long a peer may take to say goodbye in TLS."""
 
 BATCH = 16
 """Peers let in at a time, so that what the others send is read in between."""
+
+MOST_LOOKED_AT_BYTES = 16 * 1024
+"""Of what a peer has sent, before it is let in."""
 
 YOUNG_SECONDS = 0.25
 """So long after it came, a peer is taken for one that asks and was not heard yet."""
@@ -27,43 +32,6 @@ BREATH_SECONDS = 0.1
 """How long nobody is let in when the host itself has no room."""
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-_IPV4_MAPPED = bytes(10) + b"\xff\xff"
-
-_CREDENTIALS = struct.Struct("3i")
-"""Linux's ``struct ucred``: process, user and group."""
-
-
-class Connection(Protocol):
-    """What reads one connection, as the door sees it: an ``asyncio.Protocol``.
-
-    Attributes:
-        head_seconds: How long the peer may take to begin, with TLS's handshake too.
-        when_lost: To be called when the connection is gone.
-    """
-
-    head_seconds: float
-    when_lost: Callable[[], None]
-
-    @property
-    def waiting_since(self) -> float | None:
-        """Since when it has been the peer's turn, in the loop's time; None while it is ours."""
-
-    def dismiss(self) -> None:
-        """End it, for another to have its place."""
-
-    def refuse(self) -> None:
-        """Answer the first request that there is no room."""
-
-
-class _Guest:
-    """One peer that was let in."""
-
-    def __init__(self, sock: socket.socket, peer: Hashable, connection: Connection) -> None:
-        self.sock = sock
-        self.peer = peer
-        self.connection = connection
-        self.welcome: asyncio.Task[None] | None = None
 
 
 class Door:
@@ -75,6 +43,7 @@ class Door:
         connection: Callable[[], Connection],
         *,
         most: int,
+        farewell: Callable[[bytes], bytes | None],
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         """Prepare; nobody is let in yet.
@@ -83,14 +52,17 @@ class Door:
             listening: Bound and listening.
             connection: Makes what reads a connection.
             most: Connections at a time.
+            farewell: Is shown what a peer has sent when there is no room; returns what to tell it
+                before it is sent away, None if it deserves the place of one that waits.
             tls: Returns the context of a new connection; None for plain ones.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._connection = connection
         self._most = most
+        self._farewell = farewell
         self._tls = tls
-        self._guests: dict[_Guest, None] = {}
+        self._guests: dict[Guest, None] = {}
         self._crowds: Counter[Hashable] = Counter()
         # Fewer at a time than there is room for: nobody shall leave who was not heard at all.
         self._batch = max(1, min(BATCH, most // 4))
@@ -118,11 +90,13 @@ class Door:
     def _let_in(self) -> None:
         if not self._is_open:
             return
-        leaving: list[_Guest] | None = None
+        leaving: list[Guest] | None = None
         for _ in range(self._batch):
             if self._next is None and not self._accept():
                 return
             if len(self._guests) >= self._most:
+                if self._turn_away():
+                    continue
                 leaving = self._by_patience() if leaving is None else leaving
                 if not self._make_room(leaving) and self._anyone_unheard():
                     # They are heard before this comes round again, and then one may go.
@@ -143,6 +117,32 @@ class Door:
             return False
         return True
 
+    def _turn_away(self) -> bool:
+        """Send the next peer away at once if it does not deserve another's place.
+
+        That costs a tenth of letting it in, so that those who come again and again, as soon as
+        they are sent away, keep the others waiting for less.
+        """
+        if self._next is None or self._tls is not None:
+            return False
+        sock, _ = self._next
+        try:
+            beginning = sock.recv(MOST_LOOKED_AT_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            beginning = b""
+        told = self._farewell(beginning) if beginning else b""
+        if told is None:
+            return False
+        with contextlib.suppress(OSError):
+            # Read before it is closed upon, or the peer would see a reset instead of the answer.
+            sock.recv(MOST_LOOKED_AT_BYTES, socket.MSG_DONTWAIT)
+            sock.send(told, socket.MSG_DONTWAIT)
+        sock.close()
+        self._next = None
+        return True
+
     def _take_a_breath(self) -> None:
         """Wait a moment: the socket stays ready, so that accepting again at once would spin."""
         self._make_room(self._by_patience())
@@ -153,7 +153,7 @@ class Door:
         if self._is_open:
             self._loop.add_reader(self._listening, self._let_in)
 
-    def _by_patience(self) -> list[_Guest]:
+    def _by_patience(self) -> list[Guest]:
         """Return who may be sent away, first whom to send first, at the end of the list.
 
         Of the peer with most connections, the one that has kept us waiting longest.
@@ -166,7 +166,7 @@ class Door:
         waiting.sort(key=lambda each: each[:2])
         return [guest for _, _, guest in waiting]
 
-    def _make_room(self, leaving: list[_Guest]) -> bool:
+    def _make_room(self, leaving: list[Guest]) -> bool:
         while leaving:
             guest = leaving.pop()
             if guest in self._guests and self._may_go(guest):
@@ -174,13 +174,13 @@ class Door:
                 return True
         return False
 
-    def _may_go(self, guest: _Guest) -> bool:
+    def _may_go(self, guest: Guest) -> bool:
         return guest.connection.waiting_since is not None and not self._is_unheard(guest)
 
     def _anyone_unheard(self) -> bool:
         return any(self._is_unheard(guest) for guest in self._guests)
 
-    def _is_unheard(self, guest: _Guest) -> bool:
+    def _is_unheard(self, guest: Guest) -> bool:
         """Tell whether a peer has just sent something that will be read in a moment."""
         since = guest.connection.waiting_since
         if since is None or self._loop.time() - since > YOUNG_SECONDS:
@@ -190,7 +190,7 @@ class Door:
         except OSError:
             return False
 
-    def _send_away(self, guest: _Guest) -> None:
+    def _send_away(self, guest: Guest) -> None:
         self._forget(guest)
         if guest.welcome is not None:
             guest.welcome.cancel()
@@ -202,7 +202,7 @@ class Door:
             return
         sock, address = self._next
         self._next = None
-        guest = _Guest(sock, _peer(sock, address), self._connection())
+        guest = Guest(sock, peer_of(sock, address), self._connection())
         guest.connection.when_lost = partial(self._forget, guest)
         if len(self._guests) >= self._most:
             # Everybody else is being worked for.
@@ -211,7 +211,7 @@ class Door:
         self._crowds[guest.peer] += 1
         guest.welcome = self._loop.create_task(self._connect(guest))
 
-    async def _connect(self, guest: _Guest) -> None:
+    async def _connect(self, guest: Guest) -> None:
         try:
             terms = self._terms(guest)
         except OSError:  # no certificate to show; who should know it has logged it
@@ -230,7 +230,7 @@ class Door:
         else:
             guest.welcome = None
 
-    def _terms(self, guest: _Guest) -> dict[str, Any]:
+    def _terms(self, guest: Guest) -> dict[str, Any]:
         if self._tls is None:
             return {}
         return {
@@ -239,7 +239,7 @@ class Door:
             "ssl_shutdown_timeout": FAREWELL_SECONDS,
         }
 
-    def _forget(self, guest: _Guest) -> None:
+    def _forget(self, guest: Guest) -> None:
         """Count a guest no more. Idempotent."""
         if guest not in self._guests:
             return
@@ -247,16 +247,3 @@ class Door:
         self._crowds[guest.peer] -= 1
         if not self._crowds[guest.peer]:
             del self._crowds[guest.peer]
-
-
-def _peer(sock: socket.socket, address: Any) -> Hashable:
-    """Return whose connection it is: a host, an IPv6 network of one, or a local user."""
-    if sock.family == socket.AF_UNIX:
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return cast("int", _CREDENTIALS.unpack(credentials)[1])
-    if sock.family == socket.AF_INET6:
-        packed = socket.inet_pton(socket.AF_INET6, address[0].partition("%")[0])
-        # A host has as many addresses there as it wants, but all with one beginning; an IPv4
-        # address in IPv6's clothes has its own part at the end.
-        return packed if packed.startswith(_IPV4_MAPPED) else packed[:8]
-    return cast("str", address[0])

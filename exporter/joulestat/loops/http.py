@@ -19,7 +19,8 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from joulestat.loops.door import Connection, Door
+from joulestat.loops.door import Door
+from joulestat.loops.guest import Connection
 from joulestat.loops.listening import BACKLOG
 
 STOP_SECONDS = 3.0
@@ -143,7 +144,14 @@ class _Hall:
             return cast("Connection", made)
 
         self._doors = [
-            Door(each, connection, most=most, tls=listener.tls) for each in listener.sockets
+            Door(
+                each,
+                connection,
+                most=most,
+                farewell=cast("type[Connection]", listener.protocol).farewell,
+                tls=listener.tls,
+            )
+            for each in listener.sockets
         ]
 
     def open(self) -> None:

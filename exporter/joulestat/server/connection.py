@@ -93,6 +93,17 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.write(_NO_ROOM)
         self.transport.close()
 
+    @staticmethod
+    def farewell(beginning: bytes) -> bytes | None:
+        """Return what to tell a peer that there is no room for; None if it should have some.
+
+        Whoever asks sends a whole head, and in one packet.
+
+        Args:
+            beginning: What it has sent so far.
+        """
+        return None if b"\r\n\r\n" in beginning else _NO_ROOM
+
     def refuse(self) -> None:
         """Answer the first request that there is no room.
 
