@@ -8,6 +8,7 @@ import pytest
 
 from joulestat.optimizer.history.facts import Limits, Slice
 from joulestat.optimizer.history.limits import (
+    BASELINE,
     DEFAULT,
     ENFORCED,
     TARGET,
@@ -97,6 +98,31 @@ def test_of_limits_seen_without_a_lease_the_most_frequent_is_the_reference() -> 
     assert 250 == seen.reference("a")
     assert 300 == Devices(unleased={"a": Counter({250: 2, 300: 2})}).reference("a")
     assert Devices().reference("a") is None
+
+
+def test_a_device_that_was_always_leased_has_the_limit_that_comes_back_for_a_reference() -> None:
+    shown = {DEFAULT: {"a": 300.0, "b": 300.0}, BASELINE: {"a": 250.2}}
+    leased = Devices(shown)
+
+    assert (250, 300) == (leased.reference("a"), leased.reference("b"))
+    assert 280 == Devices(shown, unleased={"a": Counter({280: 1})}).reference("a")
+
+
+def test_a_limit_that_is_still_to_be_put_back_does_not_count_as_seen_without_a_lease() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.extend(parse_qs(request.content.decode())["query"])
+        return httpx.Response(
+            200, json={"status": "success", "data": {"resultType": "vector", "result": []}}
+        )
+
+    client = PrometheusClient("http://prometheus.test", transport=httpx.MockTransport(answer))
+    read_devices(client, UUIDS, 0.0, 100.0)
+    (counted,) = [query for query in asked if "count_values" in query]
+
+    assert counted.index("unless on(gpu_uuid)") < counted.index(BASELINE)
+    assert TARGET in counted
 
 
 def test_slices_of_unlike_nodes_share_one_limit() -> None:

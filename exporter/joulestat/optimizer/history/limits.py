@@ -12,11 +12,12 @@ from joulestat.optimizer.history.selector import any_of, few_at_once, selector
 
 ENFORCED = "joulestat_gpu_power_limit_enforced_watts"
 TARGET = "joulestat_gpu_power_limit_target_watts"
+BASELINE = "joulestat_gpu_power_limit_baseline_watts"
 DEFAULT = "joulestat_gpu_power_limit_default_watts"
 MIN = "joulestat_gpu_power_limit_min_watts"
 MAX = "joulestat_gpu_power_limit_max_watts"
 GPU_INFO = "joulestat_gpu_info"
-SHOWN = (ENFORCED, TARGET, DEFAULT, MIN, MAX, GPU_INFO)
+SHOWN = (ENFORCED, TARGET, BASELINE, DEFAULT, MIN, MAX, GPU_INFO)
 
 MOST_FREQUENT_LOOKS = 1_000
 LONGEST_STEP_SECONDS = 300.0
@@ -48,15 +49,19 @@ class Devices:
         return names.pop() if len(names) == 1 else ""
 
     def reference(self, uuid: str) -> int | None:
-        """Return what was enforced most often without a lease, else the default; None if unknown.
+        """Return what was enforced most often without a lease; None if unknown.
 
-        Of limits that were seen equally often the higher one is the safer reference.
+        Of limits that were seen equally often the higher one is the safer reference. Of a device
+        that was never seen without one: what comes back at the lease's end, else the default.
         """
         seen = self.unleased.get(uuid)
         if seen:
             return max(seen, key=lambda watts: (seen[watts], watts))
-        default = self.watts.get(DEFAULT, {}).get(uuid)
-        return None if default is None else round(default)
+        for metric in (BASELINE, DEFAULT):
+            watts = self.watts.get(metric, {}).get(uuid)
+            if watts is not None:
+                return round(watts)
+        return None
 
 
 def read_devices(
@@ -88,7 +93,8 @@ def read_devices(
                 watts.setdefault(metric, {})[uuid] = sample.value
         unleased = (
             f"max by(gpu_uuid) ({selector(ENFORCED, devices)}) "
-            f"unless on(gpu_uuid) {selector(TARGET, devices)}"
+            # A baseline without a lease is a limit that the driver refuses to put back.
+            f"unless on(gpu_uuid) {selector((TARGET, BASELINE), devices)}"
         )
         # Counted in the server: a series for each limit and device, not a point for each look.
         counted = (
