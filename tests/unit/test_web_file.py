@@ -3,9 +3,12 @@
 import ssl
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fakes.certificates import make_certificates
 from fakes.web_configs import BAD, GOOD, NEWER, STRICTER
@@ -102,6 +105,31 @@ def test_an_error_names_the_place_and_never_what_stands_there(folder: Path, text
         make_context(WatchedWebFile(file).current().tls)
 
     assert "sesame" not in str(refusal.value) + repr(vars(refusal.value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http_server_config: {<<: 1}", "basic_auth_users: {<<: [1]}", "? {a: 1}\n: 2",
+        "http_server_config: {? [a] : 1}", "http_server_config: {http2: !!bool maybe}",
+        "tls_server_config: {cipher_suites: [[a]]}", "x: !!python/object:os.system ls",
+        "rate_limit: {interval: 99999999999999999999}", "[" * 5000, "\x00", "\ud800", "*a", "!!!",
+        "%YAML 9.9\n---\n",
+    ],
+)  # fmt: skip
+def test_odd_yaml_is_a_mistake_like_any_other(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_web_file(text, Path("web.yaml"))
+
+
+@given(st.sampled_from([*GOOD.values(), *BAD.values()]), st.data())
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+def test_a_damaged_file_is_read_or_refused(text: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(text)))
+    put = data.draw(st.text(alphabet="{}[]&*!<>:,-'\"\n\t 0aé\x00", max_size=4))
+    gone = data.draw(st.integers(0, 8))
+    with suppress(ConfigError):
+        parse_web_file(text[:at] + put + text[at + gone :], Path("web.yaml"))
 
 
 def test_a_mistake_is_shown_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:

@@ -137,7 +137,10 @@ class _Place:
             return
         if not isinstance(node, yaml.MappingNode):
             raise self.error(node.start_mark, f"{name} is not a mapping")
-        yaml.constructor.SafeConstructor().flatten_mapping(node)
+        try:
+            yaml.constructor.SafeConstructor().flatten_mapping(node)
+        except (yaml.YAMLError, RecursionError):
+            raise self.error(node.start_mark, f"{name} merges what is no mapping") from None
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -195,9 +198,10 @@ def _text(_: _Place, node: yaml.Node) -> str:
 
 
 def _boolean(_: _Place, node: yaml.Node) -> bool:
-    if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}bool":
-        return _BOOLEANS[node.value.lower()]
-    raise _Wrong("is neither true nor false; write it without quotes")
+    found = _BOOLEANS.get(node.value.lower()) if isinstance(node, yaml.ScalarNode) else None
+    if found is None or node.tag != f"{_TAG}bool":
+        raise _Wrong("is neither true nor false; write it without quotes")
+    return found
 
 
 def _integer(_: _Place, node: yaml.Node) -> int:
