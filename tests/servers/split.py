@@ -64,6 +64,7 @@ class Actuator:
         self.policy = folder / "policy.yaml"
         self.policy.write_text(policy)
         self.policy.chmod(0o644)
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
 
     def launch(self, *flags: str) -> subprocess.Popen[str]:
@@ -82,6 +83,7 @@ class Actuator:
                 ],
                 stderr=log,
                 text=True,
+                env={**os.environ, **self.environment},
             )  # fmt: skip
         return self.process
 
