@@ -7,12 +7,13 @@ import pytest
 from joulestat.client.admin import AdminClient
 from joulestat.domain.errors import HistoryError
 from joulestat.domain.plan import Action, Decision
+from joulestat.optimizer.addresses.given import GivenAddresses
+from joulestat.optimizer.addresses.template import AddressTemplate
 from joulestat.optimizer.evidence.profile import Minimum, Profile, build_profile
 from joulestat.optimizer.history.facts import RunHistory
 from joulestat.optimizer.history.prometheus import PrometheusHistory
 from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.optimizer.history.selector import equals
-from joulestat.optimizer.addresses.given import GivenAddresses
 from joulestat.optimizer.publish import LeasePublisher
 from joulestat.optimizer.rounds import Optimizer, Question
 from joulestat.optimizer.search.choose import choose
@@ -249,6 +250,25 @@ def test_only_what_is_seen_live_is_acted_on(
     assert all("too old to act on" in error for error in outcome.errors)
     assert outcome.decision is not None
     assert Action.HOLD is outcome.decision.action
+
+
+def test_each_gpus_instance_is_known_and_leads_to_its_nodes_admin_api(
+    reader: PrometheusHistory,
+) -> None:
+    addresses = AddressTemplate("unix:/nonexistent/{host}.sock", AdminClient)
+    optimizer = Optimizer(reader, Question(Cost(0.5), MINIMUM), LeasePublisher(addresses, 60.0))
+    (outcome,) = optimizer.round([TWO_NODES.run], TWO_NODES.end_seconds - 0.5)
+
+    assert {f"GPU-two-nodes-{n}": {f"node{n}:9400"} for n in (0, 1)} == read(
+        reader, TWO_NODES
+    ).instances_by_gpu
+    assert {f"GPU-replicas-{n}": {f"node{n}:9400"} for n in (0, 1)} == read(
+        reader, REPLICAS
+    ).instances_by_gpu
+    assert (
+        "GPU-two-nodes-0: no answer from the admin API at unix:/nonexistent/node0.sock"
+        in (outcome.errors[0])
+    )
 
 
 def test_one_run_that_cannot_be_read_is_no_others_failure(reader: PrometheusHistory) -> None:
