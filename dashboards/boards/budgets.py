@@ -67,6 +67,7 @@ BUDGETS_ROW = Row(
             "Budgets of teams, from the exporters' configuration, and of runs, as they say.",
             now(f"count({LIMIT})"),
             unit="none",
+            width=3,
             no_value="none",
         ),
         stat(
@@ -74,6 +75,7 @@ BUDGETS_ROW = Row(
             "Budgets that are spent to the last joule or beyond.",
             now(f"count({SPENT} >= 1) or vector(0)"),
             unit="none",
+            width=3,
             thresholds=steps((1, RED)),
         ),
         stat(
@@ -81,6 +83,7 @@ BUDGETS_ROW = Row(
             "Budgets that end above 105 % at the pace of a run's last hour, a team's last day.",
             now(f"count({PROJECTED} > 1.05) or vector(0)"),
             unit="none",
+            width=3,
             thresholds=steps((1, ORANGE)),
         ),
         stat(
@@ -89,6 +92,7 @@ BUDGETS_ROW = Row(
             now(watt_hours(f"sum by (scope) ({CONSUMED})"), "{{scope}}s"),
             unit="watth",
             no_value="no budget",
+            width=7,
             several=True,
         ),
         stat(

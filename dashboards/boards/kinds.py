@@ -38,7 +38,7 @@ def stat(
     is_small = len(queries) > 1 if several is None else several
     options: Json = {
         "colorMode": "value",
-        "graphMode": "none" if all(query.instant for query in queries) else "area",
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": LAST,
@@ -151,7 +151,9 @@ def bars(
         "orientation": "horizontal",
         "reduceOptions": LAST,
         "showUnfilled": True,
-        "text": {"valueSize": 15},
+        # Grafana makes room for names of the size that it would choose, not of this one; in narrow
+        # bars it would choose about 11.
+        "text": {"titleSize": 12, "valueSize": 15},
         "sizing": "auto",
         "valueMode": "color",
     }

@@ -92,7 +92,8 @@ def trend(
         overrides: For single columns, by their names.
     """
     drawn: Json = {
-        "axisPlacement": "auto",
+        # Without an axis at the right the last mark of the horizontal one is cut off.
+        "axisPlacement": "right" if apart else "auto",
         "drawStyle": "points" if apart else "line",
         "fillOpacity": 0,
         "lineInterpolation": "linear",
