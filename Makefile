@@ -11,8 +11,8 @@ PYTHON_CODE := exporter dashboards tests docs/examples
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak wrong lint format bench boards wheel prometheus victoria \
-	alertmanager clean
+.PHONY: help demo test faults soak wrong lint format bench boards pictures wheel prometheus \
+	victoria alertmanager clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ bench: $(VENV)/installed ## Measure what the parts cost: one table
 
 boards: $(VENV)/installed ## Write the boards' JSON anew from their builder
 	PYTHONPATH=dashboards $(BIN)/python -m boards
+
+pictures: $(VENV)/installed prometheus ## Draw the boards into docs/img (needs node, npm and chromium)
+	@.ci/pictures.sh .cache/pictures
+	@$(WITH_PROMETHEUS) PYTHONPATH=tests $(BIN)/python -m pictures.draw_boards $(ARGS)
 
 wheel: $(VENV)/installed ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
