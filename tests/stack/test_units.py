@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,40 @@ def test_whoever_sets_limits_puts_them_back_after_a_crash_too() -> None:
     assert 2 == len(writers)
     for writer in writers:
         assert "lease revert-all --offline" in writer["Service"]["ExecStopPost"]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_that_waits_for_word_has_a_watchdog_that_leaves_time_to_stop(path: Path) -> None:
+    service = unit(path)["Service"]
+
+    assert service["Type"] == ("notify" if "serve" in service["ExecStart"] else "exec")
+    if service["Type"] == "notify":
+        assert ("30", "SIGTERM") == (service["WatchdogSec"], service["WatchdogSignal"])
+
+
+def test_the_exporter_tells_systemd_when_it_is_ready_and_that_it_lives(tmp_path: Path) -> None:
+    place = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(place))
+        supervisor.settimeout(30.0)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "joulestat", "serve", "--backend=simulated"),
+                f"--state-path={tmp_path / 'state'}",
+                f"--web.listen-address=unix:{tmp_path / 'push.sock'}",
+            ],
+            env={**os.environ, "NOTIFY_SOCKET": str(place), "WATCHDOG_USEC": "1000000"},
+        )
+        try:
+            told = ""
+            while "READY=1" not in told or "WATCHDOG=1" not in told:
+                told += supervisor.recv(4096).decode() + "\n"
+        finally:
+            process.terminate()
+            status = process.wait(20)
+
+    assert told.index("READY=1") < told.index("WATCHDOG=1")
+    assert 0 == status
 
 
 def test_the_exporter_looks_for_the_actuator_where_it_listens() -> None:
