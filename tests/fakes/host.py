@@ -73,10 +73,17 @@ class Host:
         key: str | None = None,
         dry_run: bool = False,
         gpu: str = GPU,
+        token: int | None = None,
+        if_match: int | None = None,
     ) -> Grant:
-        request = LeaseRequest(watts, ttl, holder, "because", takeover)
+        request = LeaseRequest(watts, ttl, holder, "because", takeover, token)
         return self.governor.grant(
-            gpu, request, principal=principal, dry_run=dry_run, idempotency_key=key
+            gpu,
+            request,
+            principal=principal,
+            dry_run=dry_run,
+            idempotency_key=key,
+            if_match=if_match,
         )
 
     def pass_time(self, seconds: float) -> None:

@@ -4,10 +4,9 @@ The model knows the card's owner in one word: nobody (the baseline stands), a ho
 else. The real thing works on real files that outlive each crash.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,7 +18,8 @@ from hypothesis.stateful import (
 
 from fakes.host import GPU, Host
 from fakes.limiter import Crash
-from joulestat.domain.errors import LeaseError
+from fakes.quick_disk import quick_folder
+from joulestat.domain.errors import LeaseError, LeaseLost
 from joulestat.domain.limit import RevertOutcome
 from joulestat.power.leases import LeasePolicy
 
@@ -36,15 +36,17 @@ class LeaseModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = Path(tempfile.mkdtemp())
-        self.host = Host(self.directory, POLICY)
+        self.disk = ExitStack()
+        self.host = Host(self.disk.enter_context(quick_folder()), POLICY)
         self.baseline_watts = self.host.card.limit_watts
         self.foreign_watts: float | None = None
         self.faulty = False
+        self.tokens: list[int] = []
+        self.revisions: list[int] = [0]
 
     def teardown(self) -> None:
         self.host.stop()
-        shutil.rmtree(self.directory)
+        self.disk.close()
 
     # What clients do
 
@@ -69,6 +71,46 @@ class LeaseModel(RuleBasedStateMachine):
             assert self.baseline_watts == grant.lease.baseline_watts
         elif self.host.governor.lease(GPU) != grant.lease:
             assert key is not None, "only a repeated answer may differ from what is held"
+
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data(), watts=WATTS, holder=HOLDERS, takeover=st.booleans())
+    def write_late(self, data: st.DataObject, watts: float, holder: str, takeover: bool) -> None:
+        """A client wakes up and writes for a lease, or upon a revision, that is over."""
+        lease = self.host.governor.lease(GPU)
+        token = data.draw(st.sampled_from(self.tokens))
+        if_match = None
+        if lease is not None and lease.fencing_token == token:
+            token, if_match = None, data.draw(st.sampled_from(self.revisions))
+            if if_match == self.revisions[-1]:
+                return
+        n_calls, stands_watts = self.host.card.calls, self.host.card.limit_watts
+        with pytest.raises(LeaseLost):
+            self.host.grant(watts, holder=holder, takeover=takeover, token=token, if_match=if_match)
+        with pytest.raises(LeaseLost):
+            self.host.governor.release(
+                GPU, principal="alice", fencing_token=token, if_match=if_match
+            )
+        assert (n_calls, stands_watts) == (self.host.card.calls, self.host.card.limit_watts)
+
+    @rule(watts=WATTS, holder=HOLDERS)
+    def write_in_time(self, watts: float, holder: str) -> None:
+        """A client writes upon what it has just read; whatever is refused, it is not too late."""
+        lease = self.host.governor.lease(GPU)
+        token = None if lease is None else lease.fencing_token
+        foreign, n_writes = self.is_foreign(), len(self.host.card.written)
+        try:
+            grant = self.host.grant(
+                watts, holder=holder, takeover=True, token=token, if_match=self.revisions[-1]
+            )
+        except LeaseLost as error:
+            raise AssertionError("refused as too late") from error
+        except LeaseError:
+            return
+        assert self.revisions[-1] + 1 == grant.revision
+        own = lease is not None and lease.holder == holder
+        assert own == (token == grant.lease.fencing_token)
+        if foreign and n_writes != len(self.host.card.written):
+            self.adopt_foreign()
 
     @rule()
     def release(self) -> None:
@@ -183,6 +225,18 @@ class LeaseModel(RuleBasedStateMachine):
             assert self.baseline_watts == lease.baseline_watts
         elif not self.faulty and not self.pending():
             assert self.baseline_watts == stands_watts
+
+    @invariant()
+    def numbers_never_fall_and_no_acquisition_has_that_of_another(self) -> None:
+        control = self.host.governor.controls()[GPU]
+        assert control.revision >= self.revisions[-1]
+        if control.revision != self.revisions[-1]:
+            self.revisions.append(control.revision)
+        if control.lease is not None:
+            token = control.lease.fencing_token
+            assert token >= max(self.tokens, default=1)
+            if token not in self.tokens:
+                self.tokens.append(token)
 
     @invariant()
     def the_baseline_is_never_lost(self) -> None:
