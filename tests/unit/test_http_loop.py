@@ -112,6 +112,25 @@ def test_an_idle_connection_that_makes_room_is_closed_without_a_word(connected: 
         assert b"" == all_of(idle)
 
 
+def test_a_host_with_many_connections_takes_its_own_places_not_anothers() -> None:
+    with served(most=8) as (_, address), ExitStack() as closing:
+
+        def connected_from(host: str) -> socket.socket:
+            return closing.enter_context(
+                socket.create_connection(address, PATIENCE_SECONDS, (host, 0))
+            )
+
+        quiet = connected_from("127.0.0.1")
+        asked(quiet)
+        crowd = []
+        for _ in range(8):
+            crowd.append(connected_from("127.0.0.2"))
+            asked(crowd[-1])
+
+        assert b"" == all_of(crowd[0])
+        assert b"HTTP/1.1 200 OK" == asked(quiet)
+
+
 def test_whoever_does_not_ask_takes_nobodys_place(connected: Connect) -> None:
     with served(most=8) as (_, address):
         asking = [connected(address) for _ in range(8)]
