@@ -16,6 +16,8 @@ from fakes.patience import eventually
 from joulestat.actuator.client import ActuatorClient
 from joulestat.actuator.peers import Peer, PeerRule
 from joulestat.actuator.server import ServerLimits
+from joulestat.actuator.verbs import GRANT_BURST, Verbs
+from joulestat.actuator.wire import GrantLease, RevertAll, raw
 from joulestat.config import ListenAddress
 from joulestat.domain.errors import (
     ConfigError,
@@ -23,6 +25,7 @@ from joulestat.domain.errors import (
     InvalidLease,
     LeaseHeld,
     LeaseLost,
+    TooManyWrites,
     UnknownDevice,
 )
 from joulestat.domain.limit import GrantOutcome, LeaseRequest, Revert, RevertOutcome
@@ -92,6 +95,21 @@ def test_a_request_under_one_key_is_done_once(host: Host, actuator: Socket) -> N
 
     assert first == again
     assert [250.0] == host.card.written
+
+
+def test_who_asks_without_end_is_held_up_and_may_still_end_its_lease(
+    host: Host, tmp_path: Path
+) -> None:
+    verbs = Verbs(host.governor, host.audit.read, host.clock)
+    grant = GrantLease(1, GPU, raw(REQUEST), "alice", dry_run=True)
+    for _ in range(GRANT_BURST):
+        verbs.carry_out(grant)
+
+    with pytest.raises(TooManyWrites):
+        verbs.carry_out(grant)
+    assert b'"none"' in bytes(verbs.carry_out(RevertAll(1, "alice")))
+    host.clock.advance(1.0)
+    verbs.carry_out(grant)
 
 
 def test_the_audit_log_is_read_to_the_end(host: Host, actuator: Socket) -> None:
