@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import socket
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 Address = tuple[str, int] | str
@@ -94,41 +93,17 @@ async def _outcome(address: tuple[str, int]) -> str:
     return f"{status} Retry-After" if b"\r\nRetry-After: " in head else status
 
 
-def closed_after(
-    holding: Sequence[socket.socket],
-    at_most_seconds: float,
-    drip: Callable[[socket.socket], None] = lambda _: None,
-) -> list[float]:
-    """Return when connections were closed, seconds from now on, in order; open ones are left out.
-
-    Args:
-        holding: The connections.
-        at_most_seconds: How long to wait.
-        drip: Is called with each open one, five times a second.
-    """
-    began = time.monotonic()
-    left, closed = list(holding), []
-    while left and time.monotonic() - began < at_most_seconds:
-        for connection in tuple(left):
-            if _is_closed(connection):
-                left.remove(connection)
-                closed.append(time.monotonic() - began)
-            else:
-                with contextlib.suppress(OSError):
-                    drip(connection)
-        time.sleep(0.2)
-    return closed
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    """Look without taking anything: what has arrived may have to stay unread."""
+def is_over(connection: socket.socket) -> bool:
+    """Tell whether the other end has closed; takes what has arrived."""
     connection.settimeout(0)
     try:
-        return connection.recv(1, socket.MSG_PEEK) == b""
+        while connection.recv(65536):
+            pass
     except BlockingIOError:
         return False
     except OSError:
         return True
+    return True
 
 
 def resident_kib(pid: int) -> int:
@@ -142,3 +117,27 @@ def resident_kib(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """Return how many files a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def keep_open(address: tuple[str, int], count: int) -> None:
+    """Hold so many half-open connections, and open each anew as soon as it is closed. For ever.
+
+    For a process of its own, so that it takes no time from whoever measures.
+    """
+    asyncio.run(_keep_open(address, count))
+
+
+async def _keep_open(address: tuple[str, int], count: int) -> None:
+    await asyncio.gather(*(_keep_one_open(address) for _ in range(count)))
+
+
+async def _keep_one_open(address: tuple[str, int]) -> None:
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(HALF_A_HEAD)
+            await reader.read()
+            writer.close()
+        except OSError:
+            # As an attacker would, who has other things to do than to spin.
+            await asyncio.sleep(0.1)

@@ -25,6 +25,10 @@ BATCH = 16
 MOST_LOOKED_AT_BYTES = 16 * 1024
 """Of what a peer has sent, before it is let in."""
 
+SILENT_SECONDS = 1
+"""How long the kernel keeps a TCP connection that has said nothing to itself. So who asks is heard
+at once, and is not sent away, of a thousand that came together, before it has said a word."""
+
 YOUNG_SECONDS = 0.25
 """So long after it came, a peer is taken for one that asks and was not heard yet."""
 
@@ -72,6 +76,8 @@ class Door:
     def open(self) -> None:
         """Begin to let peers in."""
         self._listening.settimeout(0)
+        if self._listening.family != socket.AF_UNIX:
+            self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENT_SECONDS)
         self._is_open = True
         self._loop.add_reader(self._listening, self._let_in)
 

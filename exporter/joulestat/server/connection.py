@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from joulestat.server.problems import whole_answer
 
-HEAD_SECONDS = 8.0
+HEAD_SECONDS = 7.0
 """A request line with its headers is one packet, and an answer is some kilobytes; whoever takes
 longer holds back on purpose, and is gone before 10 s are over."""
 
