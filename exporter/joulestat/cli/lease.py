@@ -110,7 +110,8 @@ def list_leases(client: AdminClient) -> None:
             _text(gpu.get("index")),
             _text(gpu.get("gpu_uuid")),
             _watts(gpu.get("power_limit_watts")),
-            f"{_text(gpu.get('min_watts'))}-{_watts(gpu.get('max_watts'))}",
+            # Less what the host's policy forbids.
+            f"{_text(gpu.get('allowed_min_watts'))}-{_watts(gpu.get('allowed_max_watts'))}",
             _text(held.get("holder")),
             _watts(held.get("power_limit_watts")),
             _ends(held.get("expires_timestamp_seconds")),
