@@ -17,9 +17,10 @@ MOST_BYTES = 2_000_000
 def test_every_board_has_its_picture_on_the_boards_page() -> None:
     shown = set(SHOWN.findall((CHECKOUT / "dashboards" / "README.md").read_text(encoding="utf-8")))
 
-    assert set() == {
-        f"../docs/img/board-{uid.removeprefix('joulestat-')}.png" for uid in BOARDS
-    } - shown
+    assert (
+        set()
+        == {f"../docs/img/board-{uid.removeprefix('joulestat-')}.png" for uid in BOARDS} - shown
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -58,10 +58,13 @@ async function draw(browser) {
   const viewport = { width: settings.width, deviceScaleFactor: Number(options.scale) };
   await page.setViewport({ ...viewport, height: 1000 });
   await page.goto(url);
-  await page.waitForFunction('window.REPORT?.done', { timeout: TIMEOUT_MS });
+  await page
+    .waitForFunction('window.REPORT?.done', { timeout: TIMEOUT_MS })
+    .catch(() => complaints.add(`not all was drawn within ${TIMEOUT_MS / 1e3} s`));
   const height = await page.evaluate('document.getElementById("root").scrollHeight');
   await page.setViewport({ ...viewport, height });
   await new Promise((settled) => setTimeout(settled, SETTLE_MS));
   await page.screenshot({ path: options.picture });
-  return { ...(await page.evaluate('window.REPORT')), complaints: [...complaints] };
+  const report = await page.evaluate('window.REPORT');
+  return { panels: [], ...report, complaints: [...complaints] };
 }
