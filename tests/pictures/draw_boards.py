@@ -87,7 +87,8 @@ def draw(picture: Picture, prometheus_url: str, destination: Path) -> list[str]:
 def shrink(drawn: Path, destination: Path) -> None:
     """Write a picture with few colours, which boards have anyway: a third of the bytes."""
     with Image.open(drawn) as full:
-        few = full.convert("RGB").quantize(N_COLORS, dither=Image.Dither.NONE)
+        # Without the rounds of k-means a colour that is rare, as the red of an alert is, gets lost.
+        few = full.convert("RGB").quantize(N_COLORS, kmeans=3, dither=Image.Dither.NONE)
     few.save(destination, optimize=True)
 
 
