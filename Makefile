@@ -5,7 +5,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROMETHEUS := .cache/prometheus
-PYTHON_CODE := exporter dashboards tests docs/examples
+PYTHON_CODE := exporter dashboards docker tests docs/examples
 
 # A Prometheus that was unpacked here comes after the user's own.
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
