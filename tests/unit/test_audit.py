@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_restart_continues_the_chain(audit: Audit, path: Path) -> None:
     again = Audit(path, FakeClock())
     assert 4 == again.record(AuditPhase.EVENT, "restart")
     again.close()
-    assert chain.ChainCheck(records=4, breaks=()) == chain.verify(path)
+    assert (4, ()) == astuple(chain.verify(path))[:2]
 
 
 def test_reading_after_a_number_gives_what_follows_oldest_first(audit: Audit) -> None:
@@ -102,7 +103,7 @@ def test_a_long_log_is_read_from_the_middle(audit: Audit, path: Path) -> None:
 
 def test_a_log_that_does_not_exist_is_empty(audit: Audit) -> None:
     assert [] == list(audit.read(0, 10))
-    assert chain.ChainCheck(records=0, breaks=()) == audit.verify()
+    assert chain.ChainCheck(0, (), chain.Head(0, chain.GENESIS_SHA256)) == audit.verify()
 
 
 def test_every_flipped_byte_is_found(audit: Audit, path: Path) -> None:
@@ -297,4 +298,4 @@ def test_records_of_many_threads_make_one_chain(audit: Audit, path: Path) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert chain.ChainCheck(records=80, breaks=()) == chain.verify(path)
+    assert (80, ()) == astuple(chain.verify(path))[:2]

@@ -18,6 +18,10 @@ from joulestat.power.policy import LeasePolicy
 
 EXPIRY_INTERVAL_SECONDS = 0.25
 
+JOURNAL_NAME = "leases.sqlite"
+AUDIT_NAME = "audit.jsonl"
+"""In the state folder."""
+
 OnWrite = Callable[[str], None]
 
 log = logging.getLogger(__name__)
@@ -47,9 +51,9 @@ class OwnLimits:
         Raises:
             StateError: The folder cannot be used.
         """
-        audit = Audit(state_path / "audit.jsonl", clock)
+        audit = Audit(state_path / AUDIT_NAME, clock)
         closing.callback(audit.close)
-        journal = Journal(state_path / "leases.sqlite", clock)
+        journal = Journal(state_path / JOURNAL_NAME, clock)
         closing.callback(journal.close)
         self.governor = Governor({}, journal, audit, clock, policy, on_write=on_write, spawn=spawn)
         self.authority: LimitAuthority = self.governor

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +30,22 @@ def read_config(file: Path | None, flags: dict[str, object]) -> Config:
     except ConfigError as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(USAGE_ERROR)
+
+
+def setting_flags(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a command a flag for each of these settings, in this order."""
+    by_key = {option.key: option for option in OPTIONS}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (by_key[key] for key in reversed(keys)):
+            shown = option.default_note if option.default is None else option.default
+            default = f" [{shown}]" if shown else ""
+            command = click.option(
+                option.flag, option.parameter, metavar="VALUE", help=option.help + default
+            )(command)
+        return command
+
+    return decorate
 
 
 def _home() -> Path:

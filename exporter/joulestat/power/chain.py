@@ -26,6 +26,7 @@ MAX_BREAKS = 100
 
 _SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\n\Z')
 _BISECT_STOP_BYTES = 65_536
+_HEAD = ".head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,14 @@ class ChainCheck:
 
     Attributes:
         records: Lines whose own hash is right.
-        breaks: What is wrong, in order of line, for people; empty when all is well.
+        breaks: What is wrong, in order of line, for people; empty when all is well. No more than
+            ``MAX_BREAKS``, and then a line that says how many more there are.
+        last: The last such record.
     """
 
     records: int
     breaks: tuple[str, ...]
+    last: Head
 
     @property
     def ok(self) -> bool:
@@ -65,7 +69,7 @@ class ChainCheck:
 
 def head_path(log_path: Path) -> Path:
     """Return where the number and hash of the last record are kept."""
-    return log_path.with_name(log_path.name + ".head")
+    return log_path.with_name(log_path.name + _HEAD)
 
 
 def seal(members: Mapping[str, object], before: Head) -> tuple[bytes, Head]:
@@ -147,7 +151,29 @@ def verify(path: Path) -> ChainCheck:
             records += 1
     if head is not None and not head_seen:
         breaks.append(f"record {head.seq}, the last one known to be written, is missing or changed")
-    return ChainCheck(records=records, breaks=tuple(breaks[:MAX_BREAKS]))
+    more = len(breaks) - MAX_BREAKS
+    shown = [*breaks[:MAX_BREAKS], f"and {more} more"] if more > 0 else breaks
+    return ChainCheck(records, tuple(shown), before)
+
+
+def verify_all(path: Path) -> Mapping[Path, ChainCheck]:
+    """Check a log and whatever of it was moved aside or renamed beside it, by path.
+
+    A log that somebody renamed (logrotate does) has left its head behind under another name: it is
+    whole where its last record is the one that such a head names.
+
+    Raises:
+        OSError: One of them cannot be read.
+    """
+    beside = {path, *path.parent.glob(f"{path.name}.*"), *path.parent.glob(f"{path.name}-*")}
+    heads = {each for each in beside if each.name.endswith(_HEAD)}
+    logs = beside - heads
+    checks = {log: verify(log) for log in sorted(logs)}
+    lasts = {check.last for check in checks.values()}
+    for log in sorted(head.with_name(head.name.removesuffix(_HEAD)) for head in heads):
+        if log not in checks and _readable_head(log, []) not in lasts:
+            checks[log] = verify(log)
+    return checks
 
 
 def _readable_head(path: Path, breaks: list[str]) -> Head | None:
