@@ -153,3 +153,42 @@ def test_a_limit_change_right_before_a_crash_still_makes_a_transition() -> None:
     assert node.cell("r", Phase.TRAIN, "200") == Cell()
     assert node.cell("r", Phase.TRAIN, TRANSITION).counts == steps(70)
     assert node.cell("r", Phase.TRAIN, TRANSITION).duration_ns == 7 * NS_PER_SECOND
+
+
+def test_two_pushes_of_one_instant_that_another_rank_has_booked_already_are_nothing_new() -> None:
+    """The next rank's turn to lead: its last two pushes name one instant, before the booked one."""
+    node = Node({"GPU-a": 200.0})
+    started(node)
+    node.run_to(11)
+    node.push("r", at=11, seq=1, rank=1, incarnation="other")
+    node.run_to(15)
+    node.push("r", at=15, seq=2, train=steps(50), final=True)
+    node.run_to(15.1)
+    node.push("r", at=11, seq=2, rank=1, incarnation="other", train=steps(50))
+    node.run_to(16)
+
+    assert counted_steps(node) == 50
+
+
+def test_ended_ranks_of_ever_new_runs_do_not_grow_for_ever() -> None:
+    node = Node({"GPU-a": 200.0})
+    policy = node.ledger.policy = LedgerPolicy(max_ranks=8, max_ended_ranks=32)
+    for second in range(1, 12):
+        node.run_to(second)
+        for rank in range(policy.max_ranks):
+            node.push(f"run-{second}", at=second, seq=1, rank=rank, gpus=(), final=True)
+    node.run_to(14)
+
+    assert policy.max_ended_ranks == sum(len(run.ranks) for run in node.ledger.runs.values())
+
+
+def test_of_ended_runs_the_page_has_the_latest_ones() -> None:
+    node = Node({"GPU-a": 200.0})
+    n_runs = node.ledger.policy.max_runs
+    for second in range(1, n_runs + 12):
+        node.run_to(second)
+        node.push(f"run-{second:03}", at=second, seq=1, gpus=(), final=True)
+    node.run_to(n_runs + 14)
+    shown = [run.name for run in node.ledger.run_states(WALL + node.second)]
+
+    assert [f"run-{second:03}" for second in range(12, n_runs + 12)] == shown

@@ -22,6 +22,7 @@ from joulestat.runs.account import DeviceAccount
 from joulestat.runs.book import RunBook
 from joulestat.runs.budgets import Budgets
 from joulestat.runs.curve import EnergyCurve
+from joulestat.runs.forgetting import forget_ranks, one_too_many, shown_runs
 from joulestat.runs.limit_track import LimitTrack
 from joulestat.runs.rank import FIRST_PUSH_REACH_NS, RankBook
 from joulestat.runs.settling import Booker, DeviceBook
@@ -38,9 +39,10 @@ class LedgerPolicy:
         ttl_ns: A rank that is silent this long loses its claims.
         settle_ns: How long after a limit change an interval still is a transition.
         retention_seconds: How long an ended run stays on /metrics.
-        max_runs: Live runs.
+        max_runs: Live runs; and the most ended ones on /metrics.
         max_ranks: Live ranks over all runs; and the most ranks, ended ones included, of one run.
         max_ended: Ended runs remembered, so that a resumed run's counters go on.
+        max_ended_ranks: Ended ranks remembered, of all runs together.
     """
 
     ttl_ns: int = 60 * NS_PER_SECOND
@@ -49,6 +51,7 @@ class LedgerPolicy:
     max_runs: int = 64
     max_ranks: int = 512
     max_ended: int = 256
+    max_ended_ranks: int = 2048
 
 
 @dataclass(slots=True)
@@ -150,12 +153,8 @@ class Ledger:
     def run_states(self, wall_seconds: float) -> tuple[RunState, ...]:
         """Return live and lately ended runs in order of name."""
         oldest_end = wall_seconds - self.policy.retention_seconds
-        shown = [
-            run
-            for run in self.runs.values()
-            if run.end_seconds is None or run.end_seconds >= oldest_end
-        ]
-        return tuple(self._state(run) for run in sorted(shown, key=lambda run: run.name))
+        shown = shown_runs(self.runs.values(), oldest_end, self.policy.max_runs)
+        return tuple(self._state(run) for run in shown)
 
     def changed_states(self) -> tuple[RunState, ...]:
         """Return the runs that are to be written, ended ones included."""
@@ -276,13 +275,11 @@ class Ledger:
             self._touch(run)
 
     def _forget_runs(self) -> None:
-        """Keep a bounded number of ended runs, the latest ones."""
-        ended = sorted(
-            (run for run in self.runs.values() if run.end_seconds is not None),
-            key=lambda run: run.end_seconds or 0.0,
-        )
-        for run in ended[: max(0, len(ended) - self.policy.max_ended)]:
+        """Keep a bounded number of ended runs and ranks, the latest ones."""
+        for run in one_too_many(self.runs.values(), self.policy.max_ended):
             del self.runs[run.name]
+            self._touch(run)
+        for run in forget_ranks(self.runs.values(), self.policy.max_ended_ranks):
             self._touch(run)
 
     def _touch(self, run: RunBook) -> None:

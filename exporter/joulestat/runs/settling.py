@@ -124,7 +124,9 @@ class Booker:
             return {}
         counts, strays = _counted(settled, closing)
         if settled.at_ns < start_ns:
-            share = max(0.0, (closing.at_ns - start_ns) / (closing.at_ns - settled.at_ns))
+            # Of two pushes of one instant, both before the last interval's end, nothing is new.
+            late_ns = max(0, closing.at_ns - start_ns)
+            share = late_ns / (closing.at_ns - settled.at_ns) if late_ns else 0.0
             counts = _with_steps(counts, share)
             strays = {phase: _with_steps(each, share) for phase, each in strays.items()}
         if closing.at_ns <= start_ns:
