@@ -1,67 +1,33 @@
 """The exporter under a supervisor, with drivers that hang: ready, alive, and never waiting."""
 
 import signal
-import socket
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from fakes.notify_socket import NotifySocket, stopped, until
 from joulestat.devices.world import Fault
 from servers.exporter import Exporter
 
-PATIENCE_SECONDS = 30.0
-WATCHDOG_USEC = 1_000_000
+PINGS = 3
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
-    """What systemd listens on."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind(str(tmp_path_factory.mktemp("systemd") / "notify"))
-        listening.settimeout(PATIENCE_SECONDS)
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotifySocket]:
+    with NotifySocket(tmp_path_factory.mktemp("systemd") / "notify") as listening:
         yield listening
 
 
 @pytest.fixture(scope="module")
-def exporter(heard: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+def exporter(systemd: NotifySocket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     running = Exporter(tmp_path_factory.mktemp("supervised"))
-    running.environment = {
-        "NOTIFY_SOCKET": heard.getsockname(),
-        "WATCHDOG_USEC": str(WATCHDOG_USEC),
-    }
+    running.environment = systemd.environment
     with running:
         yield running
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def next_with(heard: socket.socket, line: str) -> str:
-    """Wait for a message that has a line; anything else is passed over."""
-    while True:
-        message = heard.recv(4096).decode()
-        if line in message.split("\n"):
-            return message
-
-
-def forget(heard: socket.socket) -> None:
-    """Drop what has arrived already."""
-    heard.settimeout(0)
-    try:
-        while heard.recv(4096):
-            pass
-    except BlockingIOError:
-        heard.settimeout(PATIENCE_SECONDS)
-
-
-def test_it_is_ready_once_it_serves(heard: socket.socket, exporter: Exporter) -> None:
-    next_with(heard, "READY=1")
+def test_it_is_ready_once_it_serves(systemd: NotifySocket, exporter: Exporter) -> None:
+    systemd.next_with("READY=1")
 
     assert 200 == exporter.get("/healthz")[0]
 
@@ -95,36 +61,48 @@ def test_a_scrape_waits_for_no_driver_whatever_it_says_of_its_timeout(
         assert "\njoulestat_gpu_energy_joules_total{" in page
 
 
+@pytest.mark.promise("watchdog")
 def test_a_driver_that_hangs_makes_it_not_ready_and_is_no_reason_for_a_restart(
-    heard: socket.socket, exporter: Exporter, all_hang: None
+    systemd: NotifySocket,
+    exporter: Exporter,
+    all_hang: None,
+    record_property: Callable[[str, object], None],
 ) -> None:
     until(lambda: exporter.get("/readyz")[0] == 503)
-    forget(heard)
+    systemd.forget()
 
-    for _ in range(3):
-        assert "no answer from GPU 0, 1" in next_with(heard, "WATCHDOG=1")
+    for _ in range(PINGS):
+        assert "no answer from GPU 0, 1" in systemd.next_with("WATCHDOG=1")
     assert (200, "ok\n") == exporter.get("/healthz")
     assert (503, "not ready: no fresh reading of the GPUs\n") == exporter.get("/readyz")
+    record_property("measured", "exporter, all GPUs hang: pings go on, /healthz 200, /readyz 503")
 
 
+@pytest.mark.promise("watchdog")
 def test_a_process_that_stands_still_gives_no_sign_of_life(
-    heard: socket.socket, exporter: Exporter
+    systemd: NotifySocket, exporter: Exporter, record_property: Callable[[str, object], None]
 ) -> None:
     assert exporter.process is not None
-    next_with(heard, "WATCHDOG=1")
+    systemd.next_with("WATCHDOG=1")
     exporter.process.send_signal(signal.SIGSTOP)
-    until(lambda: "State:\tT" in Path(f"/proc/{exporter.process.pid}/status").read_text())
-    forget(heard)
+    pid = exporter.process.pid
+    until(lambda: stopped(pid))
+    systemd.forget()
 
-    heard.settimeout(3 * WATCHDOG_USEC / 2 / 1e6)
-    with pytest.raises(TimeoutError):
-        heard.recv(4096)
+    watched_seconds = 1.5 * systemd.watchdog_seconds
+    count = systemd.signs_of_life(watched_seconds)
     exporter.process.send_signal(signal.SIGCONT)
-    heard.settimeout(PATIENCE_SECONDS)
-    next_with(heard, "WATCHDOG=1")
+
+    assert 0 == count
+    systemd.next_with("WATCHDOG=1")
+    record_property(
+        "measured",
+        f"exporter frozen for {watched_seconds:g} s, WatchdogSec "
+        f"{systemd.watchdog_seconds:g} s: {count} pings",
+    )
 
 
-def test_it_says_that_it_stops(heard: socket.socket, exporter: Exporter) -> None:
+def test_it_says_that_it_stops(systemd: NotifySocket, exporter: Exporter) -> None:
     assert 0 == exporter.stop()
 
-    next_with(heard, "STOPPING=1")
+    systemd.next_with("STOPPING=1")

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from fakes.host import Host
 from fakes.node import a_device, a_snapshot
+from joulestat.actuator.peers import PeerRule
+from joulestat.actuator.server import ActuatorServer
+from joulestat.actuator.verbs import Verbs
+from joulestat.config import ListenAddress
 from joulestat.domain.snapshot import Snapshot
+from joulestat.loops.driver_threads import spawn
 from joulestat.loops.heartbeat import Heartbeat
-from joulestat.service.supervisor import Notifier, Supervisor
+from joulestat.loops.listening import bind
+from joulestat.loops.supervisor import Notifier, Supervisor
+from joulestat.service.status import status_of
 
 LONG_USEC = str(60_000_000)
 """Two tells in so long: none of its own comes in the way of a test."""
@@ -25,6 +33,13 @@ def heard(tmp_path: Path) -> Iterator[socket.socket]:
         listening.bind(str(tmp_path / "notify"))
         listening.settimeout(0)
         yield listening
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    host.stop()
 
 
 @pytest.fixture
@@ -60,9 +75,9 @@ def supervisor(
 ) -> Supervisor:
     return Supervisor(
         {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": LONG_USEC, **environment},
-        answers=answers,
+        doors={"http": answers},
         rhythms={f"loop-{number}": each for number, each in enumerate(rhythms)},
-        snapshot=snapshot,
+        status=lambda: status_of(snapshot()),
     )
 
 
@@ -79,6 +94,7 @@ def test_readiness_is_told_once_and_life_again_and_again(
     assert ["WATCHDOG=1"] == second[1:]
 
 
+@pytest.mark.promise("watchdog")
 def test_a_frozen_loop_is_no_sign_of_life_though_its_thread_lives(
     heard: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,6 +121,7 @@ def test_a_frozen_loop_is_no_sign_of_life_though_its_thread_lives(
     assert ["event=stands_still loops=loop-0"] == [each.getMessage() for each in caplog.records]
 
 
+@pytest.mark.promise("watchdog")
 def test_a_frozen_event_loop_is_neither_ready_nor_alive_until_it_comes_round(
     heard: socket.socket, beating: Heartbeat, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,6 +151,21 @@ def test_gpus_that_do_not_answer_are_told_to_people_and_are_a_sign_of_life(
     assert [["STATUS=2 GPUs, 0 runs; no answer from GPU 0, 1", "READY=1", "WATCHDOG=1"]] == lines(
         heard
     )
+
+
+def test_an_actuators_socket_answers_while_it_is_served(host: Host, tmp_path: Path) -> None:
+    verbs = Verbs(host.governor, host.audit.read, host.clock)
+    server = ActuatorServer(verbs, PeerRule(frozenset()), spawn)
+    listening = bind(ListenAddress(unix_path=tmp_path / "actuator.sock"), unix_mode=0o600)
+    thread = threading.Thread(target=server.run, args=(listening,))
+
+    before = server.answers(0.01)
+    thread.start()
+    meanwhile = server.answers(10.0)
+    server.stop()
+    thread.join(10.0)
+
+    assert [False, True, False] == [before, meanwhile, server.answers(0.01)]
 
 
 def test_the_end_is_told(heard: socket.socket) -> None:
@@ -173,7 +205,7 @@ def test_an_abstract_socket_is_one_too() -> None:
 
 def test_without_a_supervisor_nothing_is_told_and_no_thread_starts() -> None:
     before = threading.active_count()
-    told = Supervisor({}, answers=lambda _: True, rhythms={}, snapshot=a_snapshot)
+    told = Supervisor({}, doors={}, rhythms={}, status=lambda: "well")
 
     told.start()
     told.stop()

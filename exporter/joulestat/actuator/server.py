@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -75,10 +76,25 @@ class ActuatorServer:
         self._refused_uids: set[int] = set()
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._serves = threading.Event()
 
     def run(self, listening: socket.socket) -> None:
         """Serve until ``stop``; closes the socket."""
         asyncio.run(self._serve(listening))
+
+    def answers(self, patience_seconds: float) -> bool:
+        """Tell whether the loop that peers are answered from comes round within a time.
+
+        Any thread but its own.
+        """
+        came_round = threading.Event()
+        if not self._serves.wait(patience_seconds) or self._loop is None:
+            return False
+        try:
+            self._loop.call_soon_threadsafe(came_round.set)
+        except RuntimeError:  # it has ended by itself
+            return False
+        return came_round.wait(patience_seconds)
 
     def stop(self) -> None:
         """Let ``run`` return; requests in progress are not waited for. Any thread."""
@@ -94,6 +110,7 @@ class ActuatorServer:
         server = await asyncio.start_unix_server(
             self._talk, sock=listening, limit=MAX_REQUEST_BYTES
         )
+        self._serves.set()
         await self._stopping.wait()
         server.close()
 

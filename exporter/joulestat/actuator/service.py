@@ -19,6 +19,8 @@ from joulestat.domain.errors import ConfigError
 from joulestat.loops.driver_threads import attempt, spawn
 from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.listening import bind
+from joulestat.loops.supervisor import Supervisor
+from joulestat.power.authority import LimitAuthority
 from joulestat.power.policy import LeasePolicy
 from joulestat.power.policy_file import HostPolicy, read_policy
 
@@ -77,6 +79,13 @@ class ActuatorService:
             verbs = Verbs(self._limits.authority, self._limits.audit_records, clock)
             self._server = ActuatorServer(verbs, rule, spawn)
             self._socket = self._listen(listen, socket_group)
+            # Not the look at the cards: it waits for the driver.
+            self._supervisor = Supervisor(
+                os.environ,
+                doors={"socket": self._server.answers},
+                rhythms={"limits": self._limits.loop},
+                status=lambda: status_of(self._limits.authority),
+            )
             undo.pop_all()
         self._path = listen.unix_path
 
@@ -92,9 +101,11 @@ class ActuatorService:
         self._look.start()
         spawn(self._serve)
         log.info("event=listening address=unix:%s", self._path)
+        self._supervisor.start()
 
     def stop(self) -> None:
         """Serve nobody any more, and put every limit back. Idempotent."""
+        self._supervisor.stop()
         self._server.stop()
         self._look.ask_to_stop()
         self._limits.stop()
@@ -130,6 +141,15 @@ class ActuatorService:
                     allowed="a group that this process is a member of",
                 ) from error
         return listening
+
+
+def status_of(authority: LimitAuthority) -> str:
+    """Return one line for people on what is held; ``systemctl status`` shows it. Never waits."""
+    controls = authority.controls()
+    held = sum(each.lease is not None for each in controls.values())
+    told = f"{len(controls)} GPUs, {held} leased"
+    reason = authority.read_only_reason
+    return told if reason is None else f"{told}; grants nothing: {reason}"
 
 
 def _simulated(config: Config) -> SimulatedOptions:

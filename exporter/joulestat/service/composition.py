@@ -16,6 +16,7 @@ from joulestat.exposition import Constants, Exposition
 from joulestat.loops.driver_threads import attempt
 from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.http import HttpLoop, Listener
+from joulestat.loops.supervisor import Supervisor
 from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.history.file import NodeIdentity
 from joulestat.runs.history.keeper import HistoryKeeper
@@ -32,7 +33,7 @@ from joulestat.service.limits import limits_of
 from joulestat.service.listeners import Listeners, names_of
 from joulestat.service.memory import Memory
 from joulestat.service.simulation import simulated_options
-from joulestat.service.supervisor import Supervisor
+from joulestat.service.status import status_of
 
 DRIVER_PATIENCE_SECONDS = 5.0
 """How long a start waits for the driver, and so for limits that a crash left to be put back."""
@@ -135,9 +136,9 @@ class Service:
         self._http = HttpLoop(self._bind_listeners())
         self._supervisor = Supervisor(
             os.environ,
-            answers=self._http.answers,
+            doors={"http": self._http.answers},
             rhythms={"tick": self._heartbeat, "limits": self._limits.loop},
-            snapshot=lambda: self._sampler.snapshot,
+            status=lambda: status_of(self._sampler.snapshot),
         )
 
     def _build_history(self, instance: str) -> HistoryKeeper | None:

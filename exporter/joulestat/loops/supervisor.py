@@ -1,16 +1,16 @@
 """Tells a supervisor, which is systemd mostly, how we are: ready, alive, stopping.
 
-It restarts a process that it does not hear of. So that it hears of a live thread is not enough:
-it hears of us while ticks end, leases are looked after, and requests are answered. None of them
-waits for a driver, so that a driver that hangs, which no restart cures, causes none.
+It restarts a process that it does not hear of. So that it hears of a live thread is not enough: it
+hears of the exporter while ticks end, leases are looked after, and requests are answered; of the
+actuator while leases end in time and its socket answers. None of them waits for a driver, so that
+a driver that hangs, which no restart cures, causes none.
 """
 
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from joulestat.domain.snapshot import Snapshot
 from joulestat.loops.heartbeat import Heartbeat
 
 UNWATCHED_INTERVAL_SECONDS = 10.0
@@ -66,22 +66,22 @@ class Supervisor:
         self,
         environment: Mapping[str, str],
         *,
-        answers: Callable[[float], bool],
+        doors: Mapping[str, Callable[[float], bool]],
         rhythms: Mapping[str, Heartbeat],
-        snapshot: Callable[[], Snapshot | None],
+        status: Callable[[], str | None],
     ) -> None:
         """Prepare; nothing is told yet.
 
         Args:
             environment: Where the supervisor says how it wants to be told.
-            answers: Whether requests are answered, within so many seconds.
+            doors: By name, whether requests are answered there, within so many seconds.
             rhythms: By name, what must go on. None of them may wait for a driver.
-            snapshot: The last tick, None before the first one.
+            status: One line for people on how we are, None before there is anything to say.
         """
         self._notifier = Notifier(environment)
-        self._answers = answers
+        self._doors = doors
         self._rhythms = rhythms
-        self._snapshot = snapshot
+        self._status = status
         watchdog_seconds = _watchdog_seconds(environment, os.getpid())
         self._is_watched = watchdog_seconds is not None
         self._interval_seconds = (watchdog_seconds or 2 * UNWATCHED_INTERVAL_SECONDS) / 2
@@ -94,7 +94,8 @@ class Supervisor:
     def start(self) -> None:
         """Say that we serve, and go on to tell how we are."""
         if self._notifier.is_heard:
-            self.tell()
+            # What has not come round yet does not stand still: there is nothing to log of it.
+            self._say(self._standing_still(), self._status())
             self._loop.start()
 
     def stop(self) -> None:
@@ -104,42 +105,42 @@ class Supervisor:
 
     def tell(self) -> None:
         """Tell how we are, and nothing of being alive where something stands still."""
-        standing = self._standing_still()
-        lines = [f"STATUS={self._status(standing)}"]
-        if not self._is_ready and "http" not in standing:
+        standing, status = self._standing_still(), self._status()
+        # At the very beginning nothing has stood still yet.
+        self._note(",".join(standing) if status is not None else "")
+        self._say(standing, status)
+
+    def _say(self, standing: Sequence[str], status: str | None) -> None:
+        lines = [f"STATUS={_in_one_line(status, standing)}"]
+        if not self._is_ready and self._doors.keys().isdisjoint(standing):
             self._is_ready = True
             lines.append("READY=1")
         if self._is_watched and not standing:
             lines.append("WATCHDOG=1")
-        # Before the first tick nothing has stood still yet.
-        self._note(",".join(standing) if self._snapshot() is not None else "")
         self._notifier.tell(*lines)
 
     def _standing_still(self) -> list[str]:
         patience_seconds = min(self._interval_seconds / 2, LONGEST_WAIT_SECONDS)
-        standing = [
+        late = [
             name
             for name, rhythm in self._rhythms.items()
             if not rhythm.beats(self._interval_seconds)
         ]
-        return standing if self._answers(patience_seconds) else [*standing, "http"]
-
-    def _status(self, standing: list[str]) -> str:
-        snapshot = self._snapshot()
-        if snapshot is None:
-            return "begins: the GPUs have not been read yet"
-        if standing:
-            return f"stands still: {', '.join(standing)}"
-        gpus = len(snapshot.devices)
-        silent = [str(each.device.index) for each in snapshot.devices if each.reading is None]
-        told = f"{gpus} GPUs, {len(snapshot.runs)} runs"
-        return f"{told}; no answer from GPU {', '.join(silent)}" if silent else told
+        return late + [
+            name for name, answers in self._doors.items() if not answers(patience_seconds)
+        ]
 
     def _note(self, standing: str) -> None:
         if standing != self._withheld:
             level = logging.ERROR if standing else logging.INFO
             log.log(level, "event=%s loops=%s", *_event(standing, self._withheld))
         self._withheld = standing
+
+
+def _in_one_line(status: str | None, standing: Sequence[str]) -> str:
+    if status is None:
+        return "begins: the GPUs have not been read yet"
+    return f"stands still: {', '.join(standing)}" if standing else status
 
 
 def _event(standing: str, before: str) -> tuple[str, str]:
