@@ -10,7 +10,7 @@ from joulestat.optimizer.held import Held, put_held
 
 
 def test_a_lost_answer_is_asked_for_again_under_the_same_key() -> None:
-    answers = [b"", answer_bytes(201, {"outcome": "granted"})]
+    answers = [None, answer_bytes(201, {"outcome": "granted"})]
     with ScriptedServer(lambda *_: answers.pop(0)) as server:
         wanted = Held("llama", Action.HOLD, 250, AdminClient(server.url))
         assert {"outcome": "granted"} == put_held("GPU-1", wanted, 60.0, if_match=7)
@@ -36,7 +36,7 @@ def test_a_refusal_is_not_asked_for_again_and_two_leases_have_two_keys() -> None
 
 def test_silence_twice_is_an_error() -> None:
     with ScriptedServer(lambda *_: b"") as server:
-        wanted = Held("llama", Action.HOLD, 250, AdminClient(server.url))
+        wanted = Held("llama", Action.HOLD, 250, AdminClient(server.url, timeout_seconds=0.2))
         with pytest.raises(AdminError) as caught:
             put_held("GPU-1", wanted, 60.0)
     assert (None, 2) == (caught.value.status, len(server.received))

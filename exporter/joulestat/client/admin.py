@@ -72,6 +72,11 @@ class AdminClient:
         self._token = token
         self._timeout_seconds = timeout_seconds
 
+    @property
+    def url(self) -> str:
+        """Where the admin API is, as it was given."""
+        return self._target.url
+
     def gpus(self) -> list[dict[str, Any]]:
         """Return all GPUs: limits in W, range, lease, drift.
 

@@ -61,22 +61,33 @@ class LeasePublisher:
         self._ttl_seconds = ttl_seconds
         self._held: dict[str, Held] = {}
         self._revisions = Revisions()
+        self._instances: dict[str, Collection[str]] = {}
 
     def begin_round(self) -> None:
-        """Take note that a round begins: addresses and revisions are read again."""
-        self._addresses.refresh()
-        self._revisions.begin_round()
+        """Take note that a round begins: addresses and revisions are read again.
 
-    def look(self, uuids: Iterable[str], instances: Mapping[str, Collection[str]]) -> None:
+        Those of what the last round looked at and of what is held, all at once, and from where
+        it is now: an exporter with another address or token is another client.
+        """
+        self._addresses.refresh()
+        clients, _ = self._find(self._instances, self._instances)
+        for uuid, held in self._held.items():
+            self._held[uuid] = replace(held, admin=_as_now(held.admin, clients.get(uuid, ())))
+        self._instances = {
+            uuid: where for uuid, where in self._instances.items() if uuid in self._held
+        }
+        self._revisions.begin_round(client for several in clients.values() for client in several)
+
+    def look(self, uuids: Collection[str], instances: Mapping[str, Collection[str]]) -> None:
         """Read the revisions of devices that are about to be decided on; nothing is raised.
 
         Args:
             uuids: The devices.
             instances: By device, values of the ``instance`` label that it is shown with now.
         """
+        self._instances.update((uuid, instances.get(uuid, ())) for uuid in uuids)
         clients, _ = self._find(uuids, instances)
-        for several in clients.values():
-            self._revisions.look(several)
+        self._revisions.look(client for several in clients.values() for client in several)
 
     def publish(
         self, decision: Decision, instances: Mapping[str, Collection[str]] = _NOT_KNOWN
@@ -93,6 +104,7 @@ class LeasePublisher:
         """
         if decision.action is Action.NONE or decision.power_limit_watts is None:
             return self.release(decision.run)
+        self._instances.update((uuid, instances.get(uuid, ())) for uuid in decision.gpu_uuids)
         # All of them before anything is sent: a node without an address is not found half-way.
         clients, unknown = self._find(decision.gpu_uuids, instances)
         if unknown:
@@ -253,6 +265,11 @@ class LeasePublisher:
             # Last, so that what is broken off here is tried again at the end.
             del self._held[uuid]
         return Published(released=tuple(released), errors=tuple(errors))
+
+
+def _as_now(admin: AdminClient, clients: Iterable[AdminClient]) -> AdminClient:
+    """Return the client that now stands for an exporter: its token may have been replaced."""
+    return next((client for client in clients if client.url == admin.url), admin)
 
 
 def _left_as_it_was(error: AdminError, *, renewing: bool) -> bool:
