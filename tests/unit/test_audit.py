@@ -294,8 +294,7 @@ def test_each_record_is_synced_before_the_call_returns(
 
 def test_records_of_many_threads_make_one_chain(audit: Audit, path: Path) -> None:
     threads = [threading.Thread(target=write, args=(audit, 10)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
     assert (80, ()) == astuple(chain.verify(path))[:2]

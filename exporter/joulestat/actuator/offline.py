@@ -20,10 +20,6 @@ from joulestat.power.journal import Journal
 from joulestat.power.leases import OURSELVES, EndCause
 from joulestat.power.policy import LeasePolicy
 
-PATIENCE_SECONDS = 8.0
-"""For everything: a supervisor that waits for the end of a service stops waiting some time."""
-
-DRIVER_TIMEOUT_SECONDS = 3.0
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.5
 """A driver that was just left by a killed process may want a moment."""
@@ -47,7 +43,11 @@ class PutBack:
 
 
 def put_back(
-    state_path: Path, open_backend: Callable[[], Backend | None], clock: Clock
+    state_path: Path,
+    open_backend: Callable[[], Backend | None],
+    clock: Clock,
+    *,
+    patience_seconds: float,
 ) -> PutBack | None:
     """End every lease that a service which is gone has left, by the rules of its next start.
 
@@ -56,10 +56,11 @@ def put_back(
         open_backend: Opens the devices, or returns None where there is none. Not called where
             no lease is left.
         clock: Tells this boot.
+        patience_seconds: How long drivers are waited for, all in all: a supervisor that waits for
+            the end of a service stops waiting some time.
 
     Returns:
-        What became of it, within ``PATIENCE_SECONDS`` or little more; None where there is
-        nothing to do.
+        What became of it; None where there is nothing to do.
 
     Raises:
         StateError: The journal is in use, or cannot be trusted, or cannot be read.
@@ -68,7 +69,12 @@ def put_back(
     if not _is_there(path):
         return None
     with ExitStack() as closing:
-        journal = Journal(path, clock)
+        try:
+            journal = Journal(path, clock)
+        except StateError as error:
+            raise StateError(
+                f"{error}; or, where it answers, ask it: joulestat lease revert-all --admin.url URL"
+            ) from error
         closing.callback(journal.close)
         if journal.read_only_reason is not None:
             raise StateError(journal.read_only_reason)
@@ -76,10 +82,11 @@ def put_back(
             return None
         audit = Audit(state_path / AUDIT_NAME, clock)
         closing.callback(audit.close)
-        policy = LeasePolicy(driver_timeout_seconds=DRIVER_TIMEOUT_SECONDS)
+        # So that one device's driver that hangs leaves time to say so, and to try again.
+        policy = LeasePolicy(driver_timeout_seconds=patience_seconds / 3)
         governor = Governor({}, journal, audit, clock, policy, spawn=spawn)
         work = _Work(governor, open_backend)
-        problem = work.carry_out()
+        problem = work.carry_out(patience_seconds)
         restored = {RevertOutcome.RESTORED, RevertOutcome.FOREIGN}
         done = {uuid for uuid, end in work.ended.items() if end.outcome in restored}
         recorded = [record.lease.device_uuid for record in journal.records()]
@@ -103,14 +110,14 @@ class _Work:
         self._open_backend = open_backend
         self.ended: Mapping[str, Revert] = {}
 
-    def carry_out(self) -> str:
+    def carry_out(self, patience_seconds: float) -> str:
         """Return what kept it from the end, for people; empty where nothing did."""
         try:
-            if attempt(self._run, PATIENCE_SECONDS):
+            if attempt(self._run, patience_seconds):
                 return ""
         except BackendUnavailable as error:
             return str(error)
-        return f"the driver has not answered for {PATIENCE_SECONDS:g} s"
+        return f"the driver has not answered for {patience_seconds:g} s"
 
     def _run(self) -> None:
         backend = self._open_backend()

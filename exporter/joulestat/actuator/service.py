@@ -21,6 +21,7 @@ from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.listening import bind
 from joulestat.loops.supervisor import Supervisor
 from joulestat.power.authority import LimitAuthority
+from joulestat.power.leases import SIGNAL
 from joulestat.power.policy import LeasePolicy
 from joulestat.power.policy_file import HostPolicy, read_policy
 
@@ -114,6 +115,11 @@ class ActuatorService:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         self._closing.close()
+
+    def revert_all(self) -> None:
+        """Put every power limit back, whoever holds it, and go on. Any thread."""
+        ended = self._limits.authority.revert_all(principal=SIGNAL)
+        log.warning("event=reverted_by_signal gpus=%d", len(ended))
 
     def _serve(self) -> None:
         try:

@@ -1,7 +1,6 @@
 """``joulestat actuator``: holds power limits for an exporter that has no privilege."""
 
 import logging
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,8 +10,10 @@ import click
 from joulestat.actuator.service import ActuatorService
 from joulestat.cli.configured import FAILURE, USAGE_ERROR, read_config
 from joulestat.cli.logs import configure_logging
+from joulestat.cli.signals import Signals
 from joulestat.config import OPTIONS, ListenAddress
 from joulestat.domain.errors import ConfigError, JoulestatError
+from joulestat.loops.driver_threads import spawn
 from joulestat.loops.system_clock import SystemClock
 
 SOCKET = "unix:/run/joulestat/actuator.sock"
@@ -73,26 +74,23 @@ def actuator(
     """Hold power limits until SIGTERM or Ctrl-C, then put every one back.
 
     Needs root or CAP_SYS_ADMIN, and no network. Whoever may use its socket can ask for leases
-    within the policy, see them and end them, and can do nothing else.
+    within the policy, see them and end them, and can do nothing else. SIGUSR2 puts every power
+    limit back at once, and goes on.
     """
     listen = _unix_socket(listen_address)
     config = read_config(config_file, flags)
     configure_logging(config.log.level, config.log.format)
-    wake, failed = threading.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # A terminal that closes must not leave limits behind; nohup says to survive that.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: wake.set())
+    signals, failed = Signals(), threading.Event()
     service = None
     try:
         service = ActuatorService(
             config, SystemClock(), listen, socket_group, on_failure=failed.set
         )
-        if not wake.is_set():
+        if not signals.end:
             service.start()
-        # Not forever in one call: a signal's handler runs only between two bytecodes.
-        while not (wake.wait(0.5) or failed.is_set()):
-            pass
+        while not (signals.end or failed.is_set()):
+            if signals.wait(0.5):
+                spawn(service.revert_all)
     except ConfigError as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(USAGE_ERROR)

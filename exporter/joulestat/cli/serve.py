@@ -1,17 +1,17 @@
 """``joulestat serve``: the exporter."""
 
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import click
 
 from joulestat.cli.configured import FAILURE, USAGE_ERROR, read_config
 from joulestat.cli.logs import configure_logging
+from joulestat.cli.signals import Signals
 from joulestat.config import OPTIONS
 from joulestat.domain.errors import ConfigError, JoulestatError
+from joulestat.loops.driver_threads import spawn
 from joulestat.loops.system_clock import SystemClock
 from joulestat.service import Service
 
@@ -43,20 +43,21 @@ def config_options(command: click.Command) -> click.Command:
     help="YAML file; environment variables override it, flags override both.",
 )
 def serve(config_file: Path | None, **flags: object) -> None:
-    """Run the exporter until SIGTERM or Ctrl-C, then put every power limit back."""
+    """Run the exporter until SIGTERM or Ctrl-C, then put every power limit back.
+
+    SIGUSR2 puts every power limit back at once, with no network and no token, and goes on.
+    """
     config = read_config(config_file, flags)
     configure_logging(config.log.level, config.log.format)
-    wake = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # A terminal that closes must not leave limits behind; nohup says to survive that.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: wake.set())
+    signals = Signals()
     service = None
     try:
         service = Service(config, SystemClock())
-        if not wake.is_set():
+        if not signals.end:
             service.start()
-            _wait(wake)
+        while not signals.end:
+            if signals.wait(1.0):
+                spawn(service.revert_all)
     except ConfigError as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(USAGE_ERROR)
@@ -68,12 +69,6 @@ def serve(config_file: Path | None, **flags: object) -> None:
             log.info("event=stopping")
             service.stop()
             log.info("event=stopped")
-
-
-def _wait(wake: threading.Event) -> None:
-    # Not forever in one call: a signal's handler runs only between two bytecodes.
-    while not wake.wait(0.5):
-        pass
 
 
 config_options(serve)

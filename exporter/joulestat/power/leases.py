@@ -16,6 +16,9 @@ MAX_REASON_CHARACTERS = 256
 OURSELVES = "joulestat"
 """Principal of what nobody asked for."""
 
+SIGNAL = "signal"
+"""Principal of who may send this process signals: root, and its own user."""
+
 EXACT_WATTS = 0.0005
 """Two readings closer than half a milliwatt, the drivers' grid, are the same number."""
 

@@ -10,6 +10,7 @@ from joulestat import __version__
 from joulestat.config import Config
 from joulestat.devices.probe import open_backend
 from joulestat.domain.clock import Clock
+from joulestat.domain.errors import LeaseError
 from joulestat.domain.snapshot import Snapshot
 from joulestat.domain.units import seconds_to_ns
 from joulestat.exposition import Constants, Exposition
@@ -17,6 +18,7 @@ from joulestat.loops.driver_threads import attempt
 from joulestat.loops.heartbeat import Heartbeat
 from joulestat.loops.http import HttpLoop, Listener
 from joulestat.loops.supervisor import Supervisor
+from joulestat.power.leases import SIGNAL
 from joulestat.runs.budgets import Budgets, BudgetTerms
 from joulestat.runs.history.file import NodeIdentity
 from joulestat.runs.history.keeper import HistoryKeeper
@@ -95,6 +97,14 @@ class Service:
             if self._writing.join(2.0):
                 self._history.close()
         self._closing.close()
+
+    def revert_all(self) -> None:
+        """Put every power limit back, whoever holds it, and go on. Any thread."""
+        try:
+            ended = self._limits.authority.revert_all(principal=SIGNAL)
+            log.warning("event=reverted_by_signal gpus=%d", len(ended))
+        except LeaseError as error:
+            log.warning("event=not_reverted_by_signal error=%r", str(error))
 
     def _build(self) -> None:
         config, clock = self._config, self._clock

@@ -12,6 +12,7 @@ from joulestat.cli.configured import read_config, setting_flags
 from joulestat.cli.lease.reaching import FAILURE, answered, fail, reach
 from joulestat.cli.lease.wording import ended, text
 from joulestat.cli.logs import configure_logging
+from joulestat.cli.moments import Duration
 from joulestat.client.admin import AdminClient
 from joulestat.config import Config
 from joulestat.devices.probe import SimulatedOptions, open_backend
@@ -36,9 +37,19 @@ SETTINGS = (
     help="With no service running: put back what the journal in --state-path says. For after a "
     "crash; does nothing where nothing is left.",
 )
+@click.option(
+    "--timeout",
+    "patience_seconds",
+    type=Duration(),
+    default="6s",
+    show_default=True,
+    help="With --offline: how long drivers are waited for.",
+)
 @setting_flags(*SETTINGS)
 @reach(instead=("offline",))
-def revert_all(*, client: AdminClient | None, offline: bool, **flags: object) -> None:
+def revert_all(
+    *, client: AdminClient | None, offline: bool, patience_seconds: float, **flags: object
+) -> None:
     """End every lease; every limit from before comes back.
 
     Exits with 1 where a limit could not be put back, or nobody could be asked.
@@ -46,7 +57,7 @@ def revert_all(*, client: AdminClient | None, offline: bool, **flags: object) ->
     if client is not None:
         _online(client)
     elif offline:
-        _offline(read_config(None, flags))
+        _offline(read_config(None, flags), patience_seconds)
 
 
 def _online(client: AdminClient) -> None:
@@ -59,7 +70,7 @@ def _online(client: AdminClient) -> None:
         sys.exit(FAILURE)
 
 
-def _offline(config: Config) -> None:
+def _offline(config: Config, patience_seconds: float) -> None:
     configure_logging("error", "logfmt")
     clock = SystemClock()
     simulated = config.simulated
@@ -71,6 +82,7 @@ def _offline(config: Config) -> None:
             config.state_path,
             lambda: open_backend(config.backend, clock=clock, simulated=options),
             clock,
+            patience_seconds=patience_seconds,
         )
     except StateError as error:
         fail(f"no limit was put back: {error}")
