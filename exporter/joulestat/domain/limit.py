@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from joulestat.domain.device import PowerLimits
+
 
 class LimitChange(StrEnum):
     """What became of an attempt to change a limit; the label ``result``."""
@@ -138,3 +140,27 @@ class PowerControl:
     baseline_watts: float | None = None
     floor_watts: float | None = None
     ceiling_watts: float | None = None
+
+
+def leasable_watts(
+    limits: PowerLimits | None, control: PowerControl
+) -> tuple[float | None, float | None]:
+    """Return the lowest and the highest limit that a lease may hold, W.
+
+    That is the card's own range, cut by the host's policy; the first above the second: nothing.
+
+    Args:
+        limits: What the card says, None where it was not read.
+        control: What the policy says.
+
+    Returns:
+        None twice where the card does not tell its range.
+    """
+    if limits is None or limits.min_watts is None or limits.max_watts is None:
+        return None, None
+    low_watts, high_watts = limits.min_watts, limits.max_watts
+    if control.floor_watts is not None:
+        low_watts = max(low_watts, control.floor_watts)
+    if control.ceiling_watts is not None:
+        high_watts = min(high_watts, control.ceiling_watts)
+    return low_watts, high_watts

@@ -94,6 +94,18 @@ _ROWS = (
     _gauge("gpu_power_limit_min_watts", DEVICE, "Lowest power limit that may be set."),
     _gauge("gpu_power_limit_max_watts", DEVICE, "Highest power limit that may be set."),
     _gauge(
+        "gpu_power_limit_floor_watts",
+        DEVICE,
+        "Lowest power limit that a lease may hold: what the card accepts and the host's policy "
+        "allows; absent where the limit cannot be set.",
+    ),
+    _gauge(
+        "gpu_power_limit_ceiling_watts",
+        DEVICE,
+        "Highest power limit that a lease may hold: what the card accepts and the host's policy "
+        "allows; absent where the limit cannot be set.",
+    ),
+    _gauge(
         "gpu_power_limit_target_watts",
         DEVICE,
         "Power limit that a lease holds; absent without a lease.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from joulestat.domain.device import PowerLimits, Reading, ThrottleReason
 from joulestat.domain.energy import MeterState
-from joulestat.domain.limit import Lease
+from joulestat.domain.limit import Lease, leasable_watts
 from joulestat.domain.run import Cell, Counts, RunState
 from joulestat.domain.snapshot import BudgetState, DeviceState, Snapshot
 from joulestat.domain.units import ns_to_seconds, uj_to_joules
@@ -48,6 +48,13 @@ def _reading(value_of: Callable[[Reading], float | None]) -> Callable[[Scene], R
 
 def _limit(value_of: Callable[[PowerLimits], float | None]) -> Callable[[Scene], Rows]:
     return _reading(lambda reading: value_of(reading.limits))
+
+
+def _leasable(state: DeviceState) -> tuple[float | None, float | None]:
+    """Return the range that a lease may have; None twice where nobody can grant one."""
+    if state.reading is None or not state.control.writable:
+        return None, None
+    return leasable_watts(state.reading.limits, state.control)
 
 
 def _lease(value_of: Callable[[Lease], float]) -> Callable[[Scene], Rows]:
@@ -163,6 +170,8 @@ ROWS: dict[str, Callable[[Scene], Rows]] = {
     "gpu_power_limit_default_watts": _limit(lambda limits: limits.default_watts),
     "gpu_power_limit_min_watts": _limit(lambda limits: limits.min_watts),
     "gpu_power_limit_max_watts": _limit(lambda limits: limits.max_watts),
+    "gpu_power_limit_floor_watts": _device(lambda state: _leasable(state)[0]),
+    "gpu_power_limit_ceiling_watts": _device(lambda state: _leasable(state)[1]),
     "gpu_power_limit_target_watts": _lease(lambda lease: lease.target_watts),
     "gpu_power_limit_baseline_watts": _device(lambda state: state.control.baseline_watts),
     "gpu_power_limit_writable": _device(lambda state: state.control.writable),

@@ -4,11 +4,9 @@ from typing import Any
 
 import msgspec
 
-from joulestat.domain.device import PowerLimits
-from joulestat.domain.limit import Grant, Lease, PowerControl, Revert
+from joulestat.domain.limit import Grant, Lease, PowerControl, Revert, leasable_watts
 from joulestat.domain.run import PushAnswer
 from joulestat.domain.snapshot import DeviceState
-from joulestat.power.policy import Bounds
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -148,7 +146,7 @@ def gpu_wire(state: DeviceState, controlled: PowerControl | None, now_seconds: f
     """
     control = controlled or state.control
     limits = state.reading.limits if state.reading is not None else None
-    allowed = _allowed(limits, control)
+    allowed = leasable_watts(limits, control)
     return GpuWire(
         gpu_uuid=state.device.uuid,
         index=state.device.index,
@@ -166,15 +164,6 @@ def gpu_wire(state: DeviceState, controlled: PowerControl | None, now_seconds: f
         revision=controlled.revision if controlled else None,
         lease=lease_wire(control.lease, now_seconds) if control.lease else None,
     )
-
-
-def _allowed(
-    limits: PowerLimits | None, control: PowerControl
-) -> tuple[float | None, float | None]:
-    """Return what a lease may hold, W; None where the card does not tell its own range."""
-    if limits is None or limits.min_watts is None or limits.max_watts is None:
-        return None, None
-    return Bounds(control.floor_watts, control.ceiling_watts).of(limits.min_watts, limits.max_watts)
 
 
 def grant_wire(grant: Grant, now_seconds: float) -> GrantWire:
