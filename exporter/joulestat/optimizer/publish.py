@@ -20,6 +20,7 @@ _NOT_KNOWN: Mapping[str, Collection[str]] = MappingProxyType({})
 _NOT_FOUND = 404
 _HELD = 409
 _LOST = 412
+_FORBIDDEN_BY_POLICY = 422
 _TOO_MANY_WRITES = 429
 _PASSING = (None, _TOO_MANY_WRITES, 503)
 """No answer, too soon, leases cannot be recorded now: the next round may succeed."""
@@ -127,6 +128,8 @@ class LeasePublisher:
             try:
                 self._lease(uuid, decision, watts, clients[uuid])
             except AdminError as error:
+                if error.status == _FORBIDDEN_BY_POLICY and not changed:
+                    return self._kept(decision, gone, f"{uuid}: {error}")
                 errors = (*gone.errors, f"{uuid}: {error}")
                 other = str(error) if error.status == _HELD else ""
                 if not changed and _left_as_it_was(error, renewing=renewing):
@@ -140,15 +143,30 @@ class LeasePublisher:
             changed = changed or not renewing
         return Published(decision.gpu_uuids, gone.released, gone.errors)
 
-    def renew(self) -> Published:
-        """Hold on to what is held, where no new decision could be made.
+    def _kept(self, decision: Decision, gone: Published, refusal: str) -> Published:
+        """Keep what was held before a limit that the host's policy does not let anybody have now.
+
+        That may be the ceiling for all its GPUs, or how far one request may move a limit.
+        """
+        before = self.renew(decision.run)
+        stays = "; its run stays as it was for this round"
+        errors = (*gone.errors, refusal + stays, *before.errors)
+        return Published(before.leased, gone.released, errors)
+
+    def renew(self, run: str | None = None) -> Published:
+        """Hold on to what is held, where no new decision could be made, or be carried out.
 
         For a power budget: were its leases to end, the limits from before would come back all at
         once, and with them more power than there is.
+
+        Args:
+            run: Only this run's; None for all.
         """
         leased: list[str] = []
         errors: list[str] = []
         for uuid, held in self._held.items():
+            if run not in (None, held.run):
+                continue
             try:
                 # This very lease: one that has ended is not revived without a decision.
                 put_held(uuid, held, self._ttl_seconds, fencing_token=held.fencing_token)

@@ -8,7 +8,7 @@ from joulestat.domain.units import same_limit
 from joulestat.optimizer.fleet.division import Division, RunCurve, Share
 from joulestat.optimizer.fleet.fitted import curve_at
 from joulestat.optimizer.fleet.gpu_facts import GpuLimits
-from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.history.facts import Limits, RunHistory
 
 
 def run_curve(
@@ -55,7 +55,14 @@ def run_curve(
         priority=priority,
         max_slowdown=max_slowdown,
         current_watts=limits.current_watts if limits.leased else None,
+        policy_watts=_policy_watts(limits),
     )
+
+
+def _policy_watts(limits: Limits) -> tuple[float, float] | None:
+    if not limits.cut_by_policy or limits.min_watts is None or limits.max_watts is None:
+        return None
+    return limits.min_watts, limits.max_watts
 
 
 def as_decisions(division: Division, decisions: Sequence[Decision]) -> list[Decision]:
@@ -121,6 +128,15 @@ def _decision(division: Division, share: Share, alone: Decision) -> Decision:
     probing = alone.action is Action.PROBE and alone.power_limit_watts is not None
     if probing and (alone.power_limit_watts or 0) <= share.power_limit_watts:
         return alone
+    if share.needs_no_lease:
+        return replace(
+            alone,
+            action=Action.NONE,
+            power_limit_watts=None,
+            expected=None,
+            reason=f"{_reason(division, share)} The host's policy allows {_range(share)}, so no "
+            "lease holds it: it comes back by itself.",
+        )
     return replace(
         alone,
         action=Action.HOLD,
@@ -137,10 +153,16 @@ def _reason(division: Division, share: Share) -> str:
     if same_limit(share.power_limit_watts, share.reference_watts):
         return f"The reference limit of {share.reference_watts} W fits {_budget(division)}."
     kept = ", kept because another is hardly better" if share.kept else ""
+    bound = f" The host's policy allows {_range(share)}." if share.is_at_bound else ""
     return (
         f"Share of {_budget(division)} under which all runs together get most done{kept}: the run "
-        f"keeps {speed} ({known})."
+        f"keeps {speed} ({known}).{bound}"
     )
+
+
+def _range(share: Share) -> str:
+    low_watts, high_watts = share.policy_watts or (0.0, float(share.reference_watts))
+    return f"{low_watts:g} to {high_watts:g} W"
 
 
 def _budget(division: Division) -> str:

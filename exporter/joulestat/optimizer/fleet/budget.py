@@ -89,7 +89,7 @@ def divide_budget(
 
 def _limitable(run: RunCurve) -> _Limitable:
     min_watts = run.reference_watts if run.min_watts is None else run.min_watts
-    curve = speed_curve(run.fitted, min_watts, run.reference_watts)
+    curve = speed_curve(run.fitted, min_watts, run.reference_watts, run.max_watts)
     slowest = 0 if run.max_slowdown is None else curve.index_at_least(1.0 / run.max_slowdown)
     return _Limitable(run, curve, slowest)
 
@@ -211,6 +211,7 @@ def _share(item: _Limitable, index: int, *, kept: bool) -> Share:
         kept=kept,
         raises=item.run.current_watts is not None
         and item.curve.limits_watts[index] > item.run.current_watts,
+        policy_watts=item.run.policy_watts,
     )
 
 

@@ -1,8 +1,10 @@
 """A power budget and the runs under it: what is known of each, and what each gets."""
 
+import math
 from dataclasses import dataclass
 
 from joulestat.domain.plan import FittedPoint
+from joulestat.domain.units import same_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +16,15 @@ class RunCurve:
         n_gpus: How many GPUs it holds.
         reference_watts: Limit per GPU before any lease, whole W; the mean where they differ. No
             run gets more.
-        min_watts: Lowest limit that all its GPUs accept; None where the run cannot be limited, or
-            must not be: its reference limit is then set aside for it.
+        min_watts: Lowest limit that a lease may hold on all its GPUs; None where the run cannot be
+            limited, or must not be: its reference limit is then set aside for it.
         fitted: Its measured curve; empty where there is none.
         priority: What its speed is worth beside that of others, per GPU; above 0.
         max_slowdown: How many times as long its steps may take at most; None for no bound.
         current_watts: The limit that is held for it now, per GPU; None without one.
+        policy_watts: Lowest and highest limit that a lease may hold, where the hosts' policy makes
+            that less than the cards accept; None elsewhere. The reference limit may lie outside:
+            that one comes back without a lease.
     """
 
     run: str
@@ -30,11 +35,19 @@ class RunCurve:
     priority: float = 1.0
     max_slowdown: float | None = None
     current_watts: int | None = None
+    policy_watts: tuple[float, float] | None = None
+
+    @property
+    def max_watts(self) -> float:
+        """The highest limit that a lease may hold; infinity where no policy says."""
+        return math.inf if self.policy_watts is None else self.policy_watts[1]
 
     @property
     def can_be_limited(self) -> bool:
         """Whether there is a limit below the reference to give it."""
-        return self.min_watts is not None and self.min_watts < self.reference_watts
+        if self.min_watts is None:
+            return False
+        return self.min_watts < self.reference_watts and self.min_watts <= self.max_watts
 
     @property
     def weight(self) -> float:
@@ -56,6 +69,7 @@ class Share:
         limited: Whether the limit is to be held; False where the run cannot be limited.
         kept: Whether this is the limit in force, kept because a better one is hardly better.
         raises: Whether it is above the limit that is in force now.
+        policy_watts: As the run's.
     """
 
     run: str
@@ -67,6 +81,21 @@ class Share:
     limited: bool
     kept: bool = False
     raises: bool = False
+    policy_watts: tuple[float, float] | None = None
+
+    @property
+    def needs_no_lease(self) -> bool:
+        """Whether no lease may hold it: the reference limit, outside of the hosts' policy."""
+        if self.policy_watts is None:
+            return False
+        return not self.policy_watts[0] <= self.power_limit_watts <= self.policy_watts[1]
+
+    @property
+    def is_at_bound(self) -> bool:
+        """Whether it is one end of what the hosts' policy allows."""
+        if self.policy_watts is None:
+            return False
+        return any(same_limit(self.power_limit_watts, end) for end in self.policy_watts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,17 +50,21 @@ class SpeedCurve:
 
 
 def speed_curve(
-    fitted: Sequence[FittedPoint], min_watts: float, reference_watts: int
+    fitted: Sequence[FittedPoint],
+    min_watts: float,
+    reference_watts: int,
+    max_watts: float = math.inf,
 ) -> SpeedCurve:
     """Return a run's speed from the lowest limit that its GPUs accept to its reference limit.
 
     Args:
         fitted: The fit through the run's measured points; fewer than two at or below the
             reference limit count as none.
-        min_watts: Lowest limit that all the run's GPUs accept.
+        min_watts: Lowest limit that a lease may hold on all the run's GPUs.
         reference_watts: The limit in force before any lease, per GPU.
+        max_watts: Highest limit that a lease may hold; above it there is only the reference.
     """
-    limits = _grid(min_watts, reference_watts)
+    limits = _grid(min_watts, reference_watts, max_watts)
     inside = sorted(
         (point for point in fitted if point.power_limit_watts <= reference_watts),
         key=lambda point: point.power_limit_watts,
@@ -93,11 +97,12 @@ def _measured(fitted: Sequence[FittedPoint], watts: int) -> float:
     return 1.0 if at is None else fitted[-1].seconds_per_step / at.seconds_per_step
 
 
-def _grid(min_watts: float, reference_watts: int) -> tuple[int, ...]:
+def _grid(min_watts: float, reference_watts: int, max_watts: float) -> tuple[int, ...]:
     """Return whole watts: the lowest limit, multiples of the grid, and the reference limit."""
     lowest = min(math.ceil(min_watts), reference_watts)
     first = (lowest // GRID_WATTS + 1) * GRID_WATTS
-    return tuple(sorted({lowest, *range(first, reference_watts, GRID_WATTS), reference_watts}))
+    between = (watts for watts in range(first, reference_watts, GRID_WATTS) if watts <= max_watts)
+    return tuple(sorted({lowest, *between, reference_watts}))
 
 
 def _envelope(limits: Sequence[int], speeds: Sequence[float]) -> tuple[float, ...]:

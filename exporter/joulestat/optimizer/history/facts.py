@@ -51,8 +51,9 @@ class Limits:
         leased: Whether a lease holds the limit of every device now. Not while one stands at
             another limit than its lease's: then somebody else set it.
         foreign: Devices that have stood at another limit than their lease's for a while.
-        min_watts: The lowest that all devices accept.
-        max_watts: The highest that all devices accept.
+        min_watts: The lowest that a lease may hold on every device.
+        max_watts: The highest that a lease may hold on every device.
+        cut_by_policy: Whether the host's policy makes that range narrower than the cards' own.
         reference_by_gpu: Each device's own reference limit, by UUID, where it is known.
     """
 
@@ -63,6 +64,7 @@ class Limits:
     foreign: tuple[str, ...] = ()
     min_watts: float | None = None
     max_watts: float | None = None
+    cut_by_policy: bool = False
     reference_by_gpu: Mapping[str, int] = field(default_factory=dict)
 
 

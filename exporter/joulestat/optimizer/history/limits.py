@@ -16,8 +16,10 @@ BASELINE = "joulestat_gpu_power_limit_baseline_watts"
 DEFAULT = "joulestat_gpu_power_limit_default_watts"
 MIN = "joulestat_gpu_power_limit_min_watts"
 MAX = "joulestat_gpu_power_limit_max_watts"
+FLOOR = "joulestat_gpu_power_limit_floor_watts"
+CEILING = "joulestat_gpu_power_limit_ceiling_watts"
 GPU_INFO = "joulestat_gpu_info"
-SHOWN = (ENFORCED, TARGET, BASELINE, DEFAULT, MIN, MAX, GPU_INFO)
+SHOWN = (ENFORCED, TARGET, BASELINE, DEFAULT, MIN, MAX, FLOOR, CEILING, GPU_INFO)
 
 MOST_FREQUENT_LOOKS = 1_000
 LONGEST_STEP_SECONDS = 300.0
@@ -159,7 +161,15 @@ def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) 
         if uuid in targets and uuid in enforced
     }
     everyone = set(uuids)
-    lowest, most = now(MIN), now(MAX)
+    accepted, allowed = (now(MIN), now(MAX)), (now(FLOOR), now(CEILING))
+    # Where nobody says what a lease may ask, an older exporter or one that sets no limits, the
+    # card's own range is all there is.
+    lowest, most = ({**card, **host} for card, host in zip(accepted, allowed, strict=True))
+    cut = any(
+        uuid in card and not same_limit(card[uuid], watts)
+        for card, host in zip(accepted, allowed, strict=True)
+        for uuid, watts in host.items()
+    )
     return Limits(
         reference_watts=highest,
         unequal_reference=unequal,
@@ -174,6 +184,7 @@ def limits_of(devices: Devices, uuids: Sequence[str], nodes: Mapping[str, str]) 
         ),
         min_watts=max(lowest.values()) if everyone <= lowest.keys() else None,
         max_watts=min(most.values()) if everyone <= most.keys() else None,
+        cut_by_policy=cut,
         reference_by_gpu=known,
     )
 

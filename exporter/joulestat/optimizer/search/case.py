@@ -1,5 +1,6 @@
 """A run with a measured reference, and what is asked about it: what the search starts from."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +50,29 @@ class Case:
 
     @property
     def min_watts(self) -> float | None:
-        """Return the lowest limit that the devices accept; None where unknown."""
+        """Return the lowest limit that a lease may hold; None where unknown."""
         return self.history.limits.min_watts
+
+    @property
+    def max_watts(self) -> float:
+        """Return the highest limit that a lease may hold; infinity where unknown."""
+        most_watts = self.history.limits.max_watts
+        return math.inf if most_watts is None else most_watts
+
+    def may_hold(self) -> set[int]:
+        """Return what has evidence enough to be held, and may be."""
+        enough = {point.power_limit_watts for point in self.profile.points}
+        return {
+            watts
+            for watts in enough & set(self.levels.limits_watts)
+            # The reference comes back without a lease.
+            if watts == self.reference.power_limit_watts or self.may_ask_for(watts)
+        }
+
+    def may_ask_for(self, watts: int) -> bool:
+        """Tell whether the host's policy lets a lease hold a limit."""
+        limits = self.history.limits
+        return not limits.cut_by_policy or (limits.min_watts or 0.0) <= watts <= self.max_watts
 
 
 def reference_of(history: RunHistory, point: OperatingPoint) -> Reference:
@@ -101,6 +123,7 @@ def site_of(case: Case, min_watts: float) -> Site:
     current = limits.current_watts if limits.leased else None
     return Site(
         min_watts=min_watts,
+        max_watts=case.max_watts,
         current_watts=current,
         window_steps=window_steps,
         visit_steps=0.0 if current is None else case.profile.visit_steps(current),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from joulestat.domain.plan import Action, Decision, Expected, FittedPoint
 from joulestat.domain.units import same_limit
 from joulestat.optimizer.evidence.profile import REFERENCE_WINDOWS, Minimum, Profile
-from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.history.facts import Limits, RunHistory
 from joulestat.optimizer.search.case import Case, reference_of, reference_point, site_of
 from joulestat.optimizer.search.effect import (
     Change,
@@ -16,6 +16,7 @@ from joulestat.optimizer.search.effect import (
     without_effect,
 )
 from joulestat.optimizer.search.explore import (
+    GRID_WATTS,
     Probe,
     first_probe,
     floor_watts,
@@ -27,6 +28,7 @@ from joulestat.optimizer.search.objective import Objective
 from joulestat.optimizer.search.outlook import Outlook
 from joulestat.optimizer.search.refusals import obstacle
 from joulestat.optimizer.search.wording import (
+    allowed_by_policy,
     evidence_so_far,
     hold_reason,
     numbers,
@@ -66,6 +68,7 @@ def choose(
         hint_watts: Where earlier runs of the same job had their best; None where unknown.
     """
     verdict = _verdict(history, profile, objective, minimum, hint_watts, explore=explore)
+    verdict = _within_policy(verdict, history.limits)
     return Decision(
         run=history.run,
         action=verdict.action,
@@ -110,12 +113,34 @@ def _verdict(
     return _with_reference(case)
 
 
+def _within_policy(verdict: _Verdict, limits: Limits) -> _Verdict:
+    """Say where the host's policy is the bound; what no lease may hold needs none.
+
+    That is the reference limit alone, which comes back by itself.
+    """
+    watts, low_watts, high_watts = verdict.power_limit_watts, limits.min_watts, limits.max_watts
+    if watts is None or low_watts is None or high_watts is None or not limits.cut_by_policy:
+        return verdict
+    allowed = allowed_by_policy(limits)
+    if not low_watts <= watts <= high_watts:
+        reason = (
+            f"{verdict.reason} But {allowed}, so no lease may hold {watts} W: the limit from "
+            "before any lease is left to itself."
+        )
+        return replace(
+            verdict, action=Action.NONE, power_limit_watts=None, expected=None, reason=reason
+        )
+    if low_watts + GRID_WATTS <= watts <= high_watts - GRID_WATTS:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason} {allowed[0].upper()}{allowed[1:]}.")
+
+
 def _with_reference(case: Case) -> _Verdict:
     reference, levels = case.reference, case.levels
     # Only measured limits are held, and none above the reference: who set it had a reason.
-    held = {p.power_limit_watts for p in case.profile.points} & set(levels.limits_watts)
+    held = case.may_hold()
     change, min_watts = case.change, case.min_watts
-    most_watts = most_worth_trying_watts(change, reference, min_watts)
+    most_watts = min(most_worth_trying_watts(change, reference, min_watts), case.max_watts)
     outlook = outlook_of(levels, reference, case.objective, min_watts, held, most_watts)
     if change is not None and has_no_effect(change, reference, min_watts, held):
         return _without_effect(case, outlook, change)
@@ -205,7 +230,7 @@ def _probe(case: Case, outlook: Outlook, min_watts: float) -> _Verdict | None:
         back = case.profile.visit_steps(reference_watts)
         probe = probe_to_be_sure(case.change, case.reference, site, back)
         probe = probe or next_probe(outlook, case.levels, site)
-    if probe is None:
+    if probe is None or not case.may_ask_for(probe.power_limit_watts):
         return None
     watts = probe.power_limit_watts
     reason = probe.reason

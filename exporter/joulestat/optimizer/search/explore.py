@@ -56,7 +56,7 @@ class Site:
     """What the search has to know of the run beside what was measured.
 
     Attributes:
-        min_watts: The lowest limit that the devices accept.
+        min_watts: The lowest limit that a lease may hold.
         current_watts: The limit in force; None where unknown.
         window_steps: Steps of a full look.
         visit_steps: Steps already made in the present visit to the limit in force.
@@ -68,6 +68,7 @@ class Site:
         known_watts: Limits with evidence enough.
         in_force_watts: The limit in force, leased or not; None where unknown.
         left_watts: The one that was in force before it, if that was less than a full look ago.
+        max_watts: The highest limit that a lease may hold; infinity where unknown.
     """
 
     min_watts: float
@@ -81,6 +82,7 @@ class Site:
     known_watts: frozenset[int] = frozenset()
     in_force_watts: int | None = None
     left_watts: int | None = None
+    max_watts: float = math.inf
 
 
 def floor_watts(reference_watts: int, min_watts: float) -> int:
@@ -106,13 +108,17 @@ def first_probe(levels: Levels, reference: Reference, objective: Objective, site
     base_watts = reference.power_limit_watts
     floor = floor_watts(base_watts, site.min_watts)
     if site.hint_watts is not None and floor <= site.hint_watts < base_watts:
-        return Probe(_grid(site.hint_watts), "earlier runs of this job had their best there")
-    watts = objective.first_ratio() * base_watts
+        hinted = _grid(site.hint_watts)
+        if hinted <= site.max_watts:
+            return Probe(hinted, "earlier runs of this job had their best there")
+    watts = min(objective.first_ratio() * base_watts, site.max_watts)
     draw_watts = mean_draw_watts(levels, reference)
     if draw_watts is not None:
         watts = min(watts, UNDER_DRAW_RATIO * draw_watts)
-    first = max(floor, _grid(watts))
-    return Probe(first, f"first look well below the reference of {base_watts} W")
+    first = _grid(watts)
+    if first > site.max_watts:
+        first -= GRID_WATTS
+    return Probe(max(floor, first), f"first look well below the reference of {base_watts} W")
 
 
 def outlook_of(

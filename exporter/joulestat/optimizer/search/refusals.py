@@ -37,6 +37,12 @@ def obstacle(history: RunHistory, profile: Profile) -> str:
         return "The run's GPUs had different power limits before any lease; one for all is unsafe."
     if limits.reference_watts is None:
         return "The limit before any lease is not known: neither enforced nor default is exported."
+    low_watts, high_watts = limits.min_watts, limits.max_watts
+    if low_watts is not None and high_watts is not None and low_watts > high_watts:
+        return (
+            "No limit may be set on all of the run's GPUs: the lowest that each may have is "
+            f"{low_watts:g} W, the highest {high_watts:g} W, by the host's policy and the cards."
+        )
     return _impossible_power(history, profile)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from joulestat.domain.plan import Expected, OperatingPoint
 from joulestat.optimizer.evidence.levels import Levels
 from joulestat.optimizer.evidence.profile import Minimum, Profile
-from joulestat.optimizer.history.facts import RunHistory
+from joulestat.optimizer.history.facts import Limits, RunHistory
 from joulestat.optimizer.search.objective import Objective
 from joulestat.optimizer.search.outlook import Outlook
 
@@ -31,7 +31,14 @@ def why_only_reference(history: RunHistory, reference_watts: int, *, explore: bo
         return f"{only}; let the optimizer try others with --explore."
     if history.limits.min_watts is None:
         return f"{only}, and how low the limit may go is not exported."
+    if history.limits.cut_by_policy:
+        return f"{only}, and {allowed_by_policy(history.limits)}."
     return f"{only}, and the GPUs accept none lower (at least {history.limits.min_watts:.0f} W)."
+
+
+def allowed_by_policy(limits: Limits) -> str:
+    """Say what the host's policy lets a lease hold. Both ends of the range are known."""
+    return f"the host's policy allows {limits.min_watts:g} to {limits.max_watts:g} W"
 
 
 def hold_reason(

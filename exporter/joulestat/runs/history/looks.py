@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from joulestat.domain.device import ThrottleReason
+from joulestat.domain.limit import leasable_watts
 from joulestat.domain.run import Cell, RunState
 from joulestat.domain.snapshot import DeviceState, Snapshot
 from joulestat.runs.history.merging import CellKey, KnownRun, Merger, Row, RowKey, RunKey
@@ -33,7 +34,14 @@ LimitValue = tuple[float, float | None]
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What is known of a device besides its limit; None where the driver does not say."""
+    """What is known of a device besides its limit; None where the driver does not say.
+
+    Attributes:
+        model: What the vendor calls it.
+        default_watts: The limit that it came with.
+        min_watts: The lowest limit that a lease may hold, by the card and by the host's policy.
+        max_watts: The highest one.
+    """
 
     model: str
     default_watts: float | None
@@ -168,9 +176,10 @@ class Observer:
                     round(enforced_watts, 1),
                     None if lease is None else round(lease.target_watts, 1),
                 )
-            bounds = reading.limits
             self._devices[uuid] = DeviceFacts(
-                state.device.model, bounds.default_watts, bounds.min_watts, bounds.max_watts
+                state.device.model,
+                reading.limits.default_watts,
+                *leasable_watts(reading.limits, state.control),
             )
         self._limits.look(now_ms, limits)
 
