@@ -1,10 +1,12 @@
 """``joulestat doctor``: would the loop work here, and if not, what is missing?"""
 
 import json
+import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,15 +14,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from joulestat.cli.admin_options import ADMIN_TLS
 from joulestat.cli.checks import Finding, Verdict, explained, fail
 from joulestat.cli.checks.control import NO_ADMIN, check_actuator, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
 from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
 from joulestat.cli.configured import read_config
+from joulestat.cli.prometheus_options import many
 from joulestat.cli.secret_file import secret_in
+from joulestat.client.encrypted import tls_context
 from joulestat.config import Config
-from joulestat.domain.errors import HistoryError
+from joulestat.config.web_reading import parse_web_file
+from joulestat.domain.errors import ConfigError, HistoryError
 from joulestat.loops.driver_threads import spawn
 from joulestat.loops.system_clock import SystemClock
 from joulestat.optimizer.history.promql import PrometheusClient
@@ -69,6 +75,7 @@ STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
     envvar="JOULESTAT_ADMIN_CLIENT_TOKEN_FILE",
     help="File with the admin API's token.",
 )
+@many(*ADMIN_TLS)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(
     *,
@@ -77,6 +84,9 @@ def doctor(
     prometheus_url: str,
     admin_urls: tuple[str, ...],
     token_file: Path | None,
+    admin_ca_file: Path | None,
+    admin_certificate_file: Path | None,
+    admin_key_file: Path | None,
     output: str,
 ) -> None:
     """Check every part of the loop, and say what to do about what is missing.
@@ -86,13 +96,14 @@ def doctor(
     config = read_config(config_file, {})
     url = url or _push_url(config)
     token = secret_in(token_file) if token_file else None
+    trust = partial(tls_context, admin_ca_file, admin_certificate_file, admin_key_file)
     seen, page = check_exporter(url)
     findings = [
         *check_installation(),
         *_devices(config, seen_by_exporter=len(page.up) if page else 0),
         *_privilege(config),
         *seen,
-        *_control(admin_urls or _admin_urls(config), token),
+        *_control(admin_urls or _admin_urls(config), token, trust),
     ]
     try:
         with PrometheusClient(prometheus_url, timeout_seconds=TIMEOUT_SECONDS) as client:
@@ -130,10 +141,12 @@ def _privilege(config: Config) -> list[Finding]:
     return check_actuator(config.actuator.socket, SystemClock())
 
 
-def _control(urls: Sequence[str], token: str | None) -> list[Finding]:
+def _control(
+    urls: Sequence[str], token: str | None, trust: Callable[[], ssl.SSLContext]
+) -> list[Finding]:
     if not urls:
         return [NO_ADMIN]
-    return [finding for url in urls for finding in check_admin(url, token)]
+    return [finding for url in urls for finding in check_admin(url, token, trust)]
 
 
 def _push_url(config: Config) -> str:
@@ -149,7 +162,19 @@ def _admin_urls(config: Config) -> tuple[str, ...]:
     address = config.admin.listen_address
     if address is None:
         return ()
-    return (str(address) if address.unix_path is not None else f"http://{address}",)
+    if address.unix_path is not None:
+        return (str(address),)
+    return (f"{'https' if _is_encrypted(config.admin.web_config_file) else 'http'}://{address}",)
+
+
+def _is_encrypted(file: Path | None) -> bool:
+    """Tell whether a web configuration asks for TLS; one that cannot be read here mostly does."""
+    if file is None:
+        return False
+    try:
+        return parse_web_file(file.read_text(encoding="utf-8"), file).tls is not None
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return True
 
 
 def _show(findings: Sequence[Finding], output: str) -> None:

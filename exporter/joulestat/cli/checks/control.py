@@ -1,6 +1,7 @@
 """Who holds limits: does the admin API answer, may the token, can the actuator? Changes nothing."""
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from joulestat.actuator.asking import ActuatorLine
 from joulestat.actuator.wire import PROTOCOL, ListControls, Listed
 from joulestat.cli.checks import Finding, Verdict, explained, fail, ok, warn
 from joulestat.client.admin import AdminClient
+from joulestat.client.encrypted import SCHEME, tls_context
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import AdminError, JoulestatError
 
@@ -28,10 +30,19 @@ NO_ADMIN = fail(
 )
 
 
-def check_admin(url: str, token: str | None) -> list[Finding]:
-    """Look at one exporter's admin API, as the optimizer would use it."""
+def check_admin(
+    url: str, token: str | None, trust: Callable[[], ssl.SSLContext] = tls_context
+) -> list[Finding]:
+    """Look at one exporter's admin API, as the optimizer would use it.
+
+    Args:
+        url: Where it is.
+        token: What to show it; None for nothing.
+        trust: Makes whom to believe over https, and what to show; asked for there alone.
+    """
     try:
-        client = AdminClient(url, token, TIMEOUT_SECONDS)
+        tls = trust() if url.startswith(SCHEME) else None
+        client = AdminClient(url, token, TIMEOUT_SECONDS, tls=tls)
         gpus = client.gpus()
     except AdminError as error:
         return [explained("admin API", Verdict.FAIL, str(error), "check --admin.url and the token")]
