@@ -263,6 +263,8 @@ def test_a_name_that_tls_has_checked_is_not_checked_again(made: Path, folder: Pa
         (CLIENTS, False),
         (f"basic_auth_users: {{kim: {bcrypt.hashpw(b'a', bcrypt.gensalt(4)).decode()}}}", False),
     ],
+    # Named: a hash is another one in every process that collects the tests.
+    ids=["no file", "TLS", "TLS without clients", "clients", "users"],
 )  # fmt: skip
 def test_remote_pushes_that_nothing_guards_are_warned_of(
     folder: Path, text: str | None, is_open: bool, caplog: pytest.LogCaptureFixture
