@@ -3,14 +3,16 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fakes.notify_socket import NotifySocket
 from joulestat.config import load_config
+from joulestat.loops.http import RESERVED_DESCRIPTORS
 from joulestat.power.policy import LeasePolicy
 from stack.stack_files import DOCKER, DROP_INS, JOULESTAT, KUBERNETES, UNITS, unit
 
@@ -24,6 +26,12 @@ MOST_EXPOSED = {
     "joulestat-single.service": 2.3,
 }
 """On the scale of `systemd-analyze security`: 10 is a service that may do everything."""
+
+PROMISED = 2.1
+"""Of every unit as it stands; what writes limits of AMD GPUs needs a file in /sys besides."""
+
+LONGEST_STOP_SECONDS = 15
+"""Requests in flight, every limit that goes back, loops that end, what is written down."""
 
 
 def analyze(*arguments: str | Path, units: Path) -> subprocess.CompletedProcess[str]:
@@ -59,16 +67,26 @@ def test_every_unit_has_its_mark() -> None:
     assert set(MOST_EXPOSED) == {path.name for path in UNITS}
 
 
+@pytest.mark.promise("sandbox")
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_leaves_little_open(path: Path) -> None:
-    assert exposure(path) <= MOST_EXPOSED[path.name]
+def test_a_unit_leaves_little_open(
+    path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    score = exposure(path)
+
+    assert score <= min(MOST_EXPOSED[path.name], PROMISED)
+    record_property("measured", f"{path.name} {score}")
 
 
+@pytest.mark.promise("sandbox")
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_with_its_drop_ins_it_leaves_no_more_open_than_its_mark(
-    installed: Path, path: Path
+    installed: Path, path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    assert exposure(installed / path.name) <= MOST_EXPOSED[path.name]
+    score = exposure(installed / path.name)
+
+    assert score <= MOST_EXPOSED[path.name]
+    record_property("measured", f"{path.name} with its drop-ins {score}")
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
@@ -109,36 +127,39 @@ def test_whoever_sets_limits_puts_them_back_after_a_crash_too() -> None:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_that_waits_for_word_has_a_watchdog_that_leaves_time_to_stop(path: Path) -> None:
+def test_a_unit_that_stands_still_is_restarted_and_has_time_to_stop(path: Path) -> None:
     service = unit(path)["Service"]
 
-    assert service["Type"] == ("notify" if "serve" in service["ExecStart"] else "exec")
-    if service["Type"] == "notify":
-        assert ("30", "SIGTERM") == (service["WatchdogSec"], service["WatchdogSignal"])
+    assert ("notify", "main") == (service["Type"], service["NotifyAccess"])
+    # SIGTERM, not SIGABRT: limits go back, and nobody is killed within a driver.
+    assert ("30", "SIGTERM") == (service["WatchdogSec"], service["WatchdogSignal"])
+    assert "on-failure" == service["Restart"]
+    assert int(service["TimeoutStopSec"]) >= LONGEST_STOP_SECONDS
+    assert int(service["LimitNOFILE"]) > RESERVED_DESCRIPTORS
 
 
-def test_the_exporter_tells_systemd_when_it_is_ready_and_that_it_lives(tmp_path: Path) -> None:
-    place = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-        supervisor.bind(str(place))
-        supervisor.settimeout(30.0)
+@pytest.mark.parametrize("command", ["serve", "actuator"])
+def test_each_process_tells_systemd_when_it_is_ready_and_that_it_lives(
+    tmp_path: Path, command: str
+) -> None:
+    address = "--web.listen-address" if command == "serve" else "--listen-address"
+    with NotifySocket(tmp_path / "notify") as systemd:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "joulestat", "serve", "--backend=simulated"),
+                *(sys.executable, "-m", "joulestat", command, "--backend=simulated"),
                 f"--state-path={tmp_path / 'state'}",
-                f"--web.listen-address=unix:{tmp_path / 'push.sock'}",
+                f"--simulated.state-file={tmp_path / 'gpus'}",
+                f"{address}=unix:{tmp_path / 'joulestat.sock'}",
             ],
-            env={**os.environ, "NOTIFY_SOCKET": str(place), "WATCHDOG_USEC": "1000000"},
+            env={**os.environ, **systemd.environment},
         )
         try:
-            told = ""
-            while "READY=1" not in told or "WATCHDOG=1" not in told:
-                told += supervisor.recv(4096).decode() + "\n"
+            systemd.next_with("READY=1")
+            systemd.next_with("WATCHDOG=1")
         finally:
             process.terminate()
             status = process.wait(20)
 
-    assert told.index("READY=1") < told.index("WATCHDOG=1")
     assert 0 == status
 
 
