@@ -9,6 +9,7 @@ from typing import Any
 CHECKOUT = Path(__file__).parents[2]
 FILES = sorted((CHECKOUT / "dashboards").glob("*.json"))
 RULES = CHECKOUT / "alerts" / "recording.rules.yaml"
+ALERT_RULES = sorted({*RULES.parent.glob("*.rules.yaml")} - {RULES})
 
 Json = dict[str, Any]
 

@@ -202,10 +202,6 @@ class SimulatedFleet:
             self._set("budget_joules", node, allowance, **_of(name))
             self._set("budget_start_timestamp_seconds", node, first, **_of(name))
             self._set("budget_end_timestamp_seconds", node, first + 30 * DAY_SECONDS, **_of(name))
-        if minute in range(690, MINUTES + 1) and node == "node-b:10400":
-            firing = {"alertname": "JoulestatThermalThrottling", "alertstate": "firing",
-                      "severity": "warning", "instance": node, "job": "joulestat"}  # fmt: skip
-            self._gauges["ALERTS", tuple(sorted(firing.items()))] = 1.0
 
 
 def device_labels(gpu: tuple[str, int]) -> dict[str, str]:

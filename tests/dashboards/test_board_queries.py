@@ -18,7 +18,16 @@ from dashboards.fleet_schedule import (
     TRUTH,
     label_of,
 )
-from dashboards.shown import BOARDS, RULES, Json, Shown, annotations, filled_in, queries
+from dashboards.shown import (
+    ALERT_RULES,
+    BOARDS,
+    RULES,
+    Json,
+    Shown,
+    annotations,
+    filled_in,
+    queries,
+)
 from dashboards.simulated_fleet import SimulatedFleet
 from servers.prometheus import PrometheusServer
 
@@ -26,6 +35,8 @@ pytestmark = pytest.mark.prometheus
 
 RULES_TIMEOUT_SECONDS = 30.0
 LAST_RULE = "budget:joulestat_energy_projected:ratio1d"
+FIRST_ALERT = 'ALERTS{alertname="JoulestatBudgetExhausted"}'
+"""It alone waits for nothing."""
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {}
@@ -64,13 +75,14 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The history ends now: rules are evaluated now and never for the past."""
-    server = PrometheusServer(tmp_path_factory.mktemp("fleet"), rules=[RULES])
+    server = PrometheusServer(tmp_path_factory.mktemp("fleet"), rules=[RULES, *ALERT_RULES])
     server.backfill(SimulatedFleet(int(time.time())).openmetrics())
     with server, httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
         deadline = time.monotonic() + RULES_TIMEOUT_SECONDS
-        while not Fleet(client, time.time()).ask("query", query=LAST_RULE)["data"]["result"]:
-            assert time.monotonic() < deadline, f"{LAST_RULE} was never recorded"
-            time.sleep(0.1)
+        for last in (LAST_RULE, FIRST_ALERT):
+            while not Fleet(client, time.time()).ask("query", query=last)["data"]["result"]:
+                assert time.monotonic() < deadline, f"{last} was never recorded"
+                time.sleep(0.1)
         yield Fleet(client, time.time())
 
 

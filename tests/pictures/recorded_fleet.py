@@ -1,4 +1,4 @@
-"""A Prometheus with the simulated fleet's twelve hours, and what the rules record in them."""
+"""A Prometheus with the simulated fleet's twelve hours, and what the rules make of them."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dashboards.fleet_schedule import BUDGETS, DAY_SECONDS, MINUTES, NODES, SCRAPE_SECONDS
-from dashboards.shown import RULES
+from dashboards.shown import ALERT_RULES, RULES
 from dashboards.simulated_fleet import SimulatedFleet
 from servers.program import program
 from servers.prometheus import PrometheusServer
@@ -20,11 +20,12 @@ Rule = dict[str, Any]
 
 RECORDED = re.compile(r"[a-z_]+:[a-z0-9_]+:[a-z0-9_]+")
 DAY_BEFORE_STEP_SECONDS = 120
+UNIT_SECONDS = {"m": 60, "h": 3600}
 
 
 @contextmanager
 def recorded_fleet(folder: Path, end_seconds: int) -> Iterator[PrometheusServer]:
-    """Run a Prometheus that holds the fleet's history up to a moment, rules' results included.
+    """Run a Prometheus that holds the fleet's history, rules' results and alerts included.
 
     The history is the same at any time: nothing in it depends on when it is asked for.
 
@@ -35,7 +36,7 @@ def recorded_fleet(folder: Path, end_seconds: int) -> Iterator[PrometheusServer]
     server = PrometheusServer(folder)
     server.backfill(_day_before(end_seconds - MINUTES * SCRAPE_SECONDS))
     server.backfill(SimulatedFleet(end_seconds).openmetrics())
-    for depth, rules in enumerate(_levels()):
+    for depth, rules in enumerate([*_levels(), _alerts()]):
         recorded = folder / f"recorded-{depth}"
         with server:
             _evaluate(rules, server.url, recorded, end_seconds)
@@ -81,6 +82,31 @@ def _levels() -> list[list[Rule]]:
         levels.append(level)
         rules = [rule for rule in rules if rule not in level]
     return levels
+
+
+def _alerts() -> list[Rule]:
+    """Return rules that record the series ALERTS, as promtool itself evaluates no alerts.
+
+    They begin to fire up to one evaluation early, and begin anew what they keep firing.
+    """
+    recorded = []
+    for path in ALERT_RULES:
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                expr = f"({rule['expr']})"
+                pending = _minutes(rule.get("for", "0m"))
+                if pending:
+                    expr = f"(count_over_time({expr}[{pending}m:1m]) >= {pending})"
+                if kept := _minutes(rule.get("keep_firing_for", "0m")):
+                    expr = f"count_over_time({expr}[{kept}m:1m])"
+                labels = rule["labels"] | {"alertname": rule["alert"], "alertstate": "firing"}
+                # To the power of 0: ALERTS is 1 whatever the value, and has the alert's labels.
+                recorded.append({"record": "ALERTS", "expr": f"{expr} ^ 0", "labels": labels})
+    return recorded
+
+
+def _minutes(duration: str) -> int:
+    return int(duration[:-1]) * UNIT_SECONDS[duration[-1]] // 60
 
 
 def _evaluate(rules: list[Rule], url: str, destination: Path, end_seconds: int) -> None:
