@@ -1,6 +1,7 @@
 """Ending leases under their devices' locks, alone or many at once; what the loop calls."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -34,6 +35,8 @@ class Endings:
         self._timeout_seconds = policy.driver_timeout_seconds
         self._spawn = spawn
         self._publish = publish
+        self._in_line: set[str] = set()
+        self._line_lock = threading.Lock()
 
     def end(
         self, device: ControlledDevice, cause: str, principal: str, meant: Meant = ANY
@@ -68,19 +71,46 @@ class Endings:
         return side_by_side(jobs, self._spawn, self._timeout_seconds, failed=FAILED)
 
     def tend(self, devices: Iterable[ControlledDevice]) -> None:
-        """End what is due, retry what failed, look after what is held; wait for no lock."""
+        """End what is due, retry what failed, look after what is held.
+
+        Whoever sends request after request for a device holds its lock whenever one looks, so an
+        end waits in line with them, on a thread of its own, one for each device.
+        """
         now_ns = self._clock.boottime_ns()
         for device in devices:
-            if self._reverter.due(device, now_ns) and not device.lock.locked():
-                self._spawn(partial(self._tend, device))
+            if not self._reverter.due(device, now_ns):
+                continue
+            if not device.lock.locked():
+                self._spawn(partial(self._tend, device, in_line=False))
+            elif device.live_record(now_ns) is None and self._takes_place_in_line(device):
+                try:
+                    self._spawn(partial(self._tend, device, in_line=True))
+                except BaseException:
+                    self._leaves_line(device)
+                    raise
 
-    def _tend(self, device: ControlledDevice) -> None:
-        if not device.lock.acquire(blocking=False):
-            return
+    def _tend(self, device: ControlledDevice, *, in_line: bool) -> None:
         try:
-            self._surviving(device, partial(self._reverter.tend, device))
+            if not device.lock.acquire(timeout=self._timeout_seconds if in_line else 0):
+                return
+            try:
+                self._surviving(device, partial(self._reverter.tend, device))
+            finally:
+                device.lock.release()
         finally:
-            device.lock.release()
+            if in_line:
+                self._leaves_line(device)
+
+    def _takes_place_in_line(self, device: ControlledDevice) -> bool:
+        """Tell whether nobody waits for this device's end yet; from now on somebody does."""
+        with self._line_lock:
+            is_first = device.uuid not in self._in_line
+            self._in_line.add(device.uuid)
+            return is_first
+
+    def _leaves_line(self, device: ControlledDevice) -> None:
+        with self._line_lock:
+            self._in_line.discard(device.uuid)
 
     def _surviving(self, device: ControlledDevice, job: Callable[[], _Answer]) -> _Answer | None:
         """Return a job's answer; None after what no limiter should raise, to try again later."""
