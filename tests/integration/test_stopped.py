@@ -207,5 +207,5 @@ def test_a_stopped_service_puts_the_limit_back(
 def seconds_until_back(left: Left, act: Callable[[], None]) -> float:
     began = time.monotonic()
     act()
-    assert eventually(lambda: left.driver.gpu(0).limit_mw == BASELINE_MW)
+    assert eventually(lambda: left.driver.gpu(0).limit_mw == BASELINE_MW, within_seconds=20.0)
     return time.monotonic() - began
