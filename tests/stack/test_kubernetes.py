@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 import yaml
 
 from alerts.rule_files import RULE_FILES
+from fakes.actuator import served
+from fakes.host import Host
 from golden.written import assert_is_as_written
 from joulestat import __version__
+from joulestat.actuator.peers import PeerRule
 from stack import stack_files
 from stack.rules_resource import rules_resource
 from stack.stack_files import CHECKOUT, KUBERNETES, OVERLAYS, containers, manifests, pod_of
@@ -79,6 +84,26 @@ def test_the_actuator_has_one_right_and_no_port() -> None:
     assert ["SYS_ADMIN"] == rights(actuator)
     assert "ports" not in actuator
     assert [] == rights(container("actuator", "exporter"))
+
+
+def test_the_actuators_probe_fails_where_nobody_answers_or_no_list_comes(tmp_path: Path) -> None:
+    command = container("actuator", "actuator")["livenessProbe"]["exec"]["command"]
+    socket_path = "/run/joulestat-actuator/actuator.sock"
+    assert socket_path in command[-1]
+    probe = [sys.executable, *command[1:-1], command[-1].replace(socket_path, "actuator.sock")]
+
+    def outcome() -> int:
+        return subprocess.run(probe, cwd=tmp_path, capture_output=True, check=False).returncode
+
+    nobody = outcome()
+    host = Host(tmp_path / "host")
+    with served(host, tmp_path):
+        answered = outcome()
+    with served(host, tmp_path, PeerRule(frozenset())):
+        refused = outcome()
+    host.stop()
+
+    assert (1, 0, 1) == (nobody, answered, refused)
 
 
 def test_a_node_is_given_time_to_put_its_limits_back() -> None:
