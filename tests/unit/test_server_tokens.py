@@ -157,6 +157,24 @@ def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> Non
         load_tokens(path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused_who_could_let_anybody_in(tmp_path: Path) -> None:
+    path = written(tmp_path / "tokens.yaml", tokens_text())
+    file = TokenFile(path)
+    assert file.table().authenticate("secret", NOW_SECONDS) is not None
+    os.chown(path, 12345, 0)
+
+    for load in (lambda: load_tokens(path), file.table):
+        with pytest.raises(StateError, match="belongs to user 12345, who could let anybody in"):
+            load()
+
+
+def test_nobody_is_named_as_the_service_itself_in_the_audit_log() -> None:
+    for name in ("joulestat", "JOULESTAT"):
+        with pytest.raises(ConfigError, match="must not be 'joulestat'"):
+            parse_tokens(tokens_text().replace("kim", name))
+
+
 def test_a_file_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from joulestat.domain.errors import ConfigError, StateError
+from joulestat.power.leases import OURSELVES
 from joulestat.server.auth import Principal, Role, TokenEntry, TokenTable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,10 +59,10 @@ def parse_tokens(text: str, place: str = "token file") -> TokenTable:
 
 
 def load_tokens(path: Path) -> TokenTable:
-    """Read a token file that nobody but its owner can read.
+    """Read a token file that nobody but its owner can read: root, or this process's user.
 
     Raises:
-        StateError: It cannot be read, or others can read or write it.
+        StateError: It cannot be read, others can read or write it, or it is another user's.
         ConfigError: Its content makes no sense.
     """
     return _load(path)[0]
@@ -97,7 +98,8 @@ def add_token(path: Path, entry: Mapping[str, object]) -> None:
 def _replace(path: Path, entry: Mapping[str, object]) -> None:
     entries, owner = [], None
     if path.exists():
-        load_tokens(path)
+        # Root adds to what is the exporter's own.
+        _load(path, of_anyone=True)
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["tokens"]
         owner = path.stat()
     text = yaml.safe_dump({"tokens": [*entries, dict(entry)]}, sort_keys=False)
@@ -149,7 +151,7 @@ class TokenFile:
             return self._table
 
 
-def _load(path: Path) -> tuple[TokenTable, Hashable]:
+def _load(path: Path, *, of_anyone: bool = False) -> tuple[TokenTable, Hashable]:
     try:
         # Not to be kept waiting by a pipe. Links are followed: mounted secrets are links.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -161,6 +163,13 @@ def _load(path: Path) -> tuple[TokenTable, Hashable]:
                 mode = stat.S_IMODE(status.st_mode)
                 raise StateError(
                     f"token file {path} has mode {mode:04o}, so others can use it; chmod 600 {path}"
+                )
+            if not of_anyone and status.st_uid not in (0, os.geteuid()):
+                # Root can read a file that is another one's alone, and who may write it lets
+                # himself in.
+                raise StateError(
+                    f"token file {path} belongs to user {status.st_uid}, who could let anybody "
+                    f"in; chown it to the user that the exporter runs as (now {os.geteuid()})"
                 )
             text = file.read()
     except FileNotFoundError as error:
@@ -180,6 +189,7 @@ def _stamp(status: os.stat_result) -> Hashable:
         status.st_ino,
         status.st_size,
         status.st_mode,
+        status.st_uid,
     )
 
 
@@ -195,6 +205,10 @@ def _entry(item: object, at: str, place: str) -> TokenEntry:
     digest = item["sha256"].lower()
     if not _SHA256.fullmatch(digest):
         raise _error(place, f"{at}.sha256", "must be 64 hexadecimal digits, not the token itself")
+    if item["principal"].lower() == OURSELVES:
+        raise _error(
+            place, f"{at}.principal", f"must not be {OURSELVES!r}, which does things of its own"
+        )
     if not _PRINCIPAL.fullmatch(item["principal"]):
         raise _error(place, f"{at}.principal", "must be 1 to 64 characters of A-Z a-z 0-9 . _ @ -")
     if item["role"] not in set(Role):
