@@ -133,6 +133,64 @@ def test_a_link_that_others_can_turn_elsewhere_is_no_policy(tmp_path: Path) -> N
         read_policy(link, LeasePolicy())
 
 
+def test_every_folder_on_the_way_counts_however_far_up_and_on_whatever_link(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shared" / "etc").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    deep = written(tmp_path / "shared" / "etc", "max-ttl: 1h")
+    step = tmp_path / "other" / "step"
+    step.symlink_to(deep)
+    linked = tmp_path / "policy.yaml"
+    linked.symlink_to("other/../other/step")
+    assert 3600.0 == read_policy(linked, LeasePolicy()).lease.max_ttl_seconds
+
+    (tmp_path / "shared").chmod(0o777)
+    for file in (deep, linked):
+        with pytest.raises(ConfigError, match="shared has mode 0777"):
+            read_policy(file, LeasePolicy())
+    (tmp_path / "shared").chmod(0o755)
+    (tmp_path / "other").chmod(0o777)
+    with pytest.raises(ConfigError, match="other has mode 0777"):
+        read_policy(linked, LeasePolicy())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to somebody else")
+def test_a_link_of_another_user_is_no_policy_even_where_nobody_can_replace_it(
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "policy.yaml"
+    (tmp_path / "real").mkdir()
+    link.symlink_to(written(tmp_path / "real", ""))
+    tmp_path.chmod(0o1777)
+    os.chown(link, 4711, 0, follow_symlinks=False)
+
+    with pytest.raises(ConfigError, match=r"belongs to user 4711 .* who could allow everything"):
+        read_policy(link, LeasePolicy())
+
+
+def test_what_is_read_is_what_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is turned while it is being looked at is noticed, and not followed."""
+    (tmp_path / "strict").mkdir()
+    (tmp_path / "lax").mkdir()
+    strict = written(tmp_path / "strict", "max-ttl: 1h")
+    lax = written(tmp_path / "lax", "max-ttl: 7h")
+    link = tmp_path / "policy.yaml"
+    link.symlink_to(strict)
+    look = Path.readlink
+
+    def turn(self: Path) -> Path:
+        found = look(self)
+        link.unlink()
+        link.symlink_to(lax)
+        return found
+
+    monkeypatch.setattr(Path, "readlink", turn)
+    assert 3600.0 == read_policy(link, LeasePolicy()).lease.max_ttl_seconds
+
+
 def test_the_example_of_the_page_is_a_policy(tmp_path: Path) -> None:
     page = (CHECKOUT / "docs" / "actuator.md").read_text(encoding="utf-8")
     ((example,),) = [re.findall(r"```yaml\n(floor-watts.*?)```", page, re.DOTALL)]

@@ -127,9 +127,13 @@ class Document:
                 known = [*_BY_KEY, *_SECTIONS, BUDGETS_KEY]
                 raise unknown(path, shown(node), self.place(node), nearest(path, known))
 
+    def _text(self) -> str:
+        """Return what is in the file."""
+        return self._file.read_text(encoding="utf-8")
+
     def _compose(self) -> yaml.MappingNode | None:
         try:
-            text = self._file.read_text(encoding="utf-8")
+            text = self._text()
         except (OSError, UnicodeDecodeError) as error:
             raise self._unreadable(str(self._file), str(error)) from error
         try:

@@ -1,9 +1,7 @@
 """The policy file: what the host's owner allows of leases, and who may speak to the actuator."""
 
 import grp
-import os
 import pwd
-import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from joulestat.config.kinds import Kind, nearest
 from joulestat.config.sources import Given, parse, unknown
 from joulestat.domain.errors import ConfigError
 from joulestat.power.policy import Bounds, LeasePolicy
+from joulestat.power.trusted_file import read_trusted
 
 T = TypeVar("T")
 
@@ -37,7 +36,6 @@ KEYS = (
 """What the file may hold; every key may be missing."""
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,63 +64,17 @@ def read_policy(file: Path, usual: LeasePolicy) -> HostPolicy:
         ConfigError: Others could change it, it cannot be read, or a key or a value is not
             allowed; it names which.
     """
-    _check_owner(file)
     return _Reader(_PolicyDocument(file), usual).policy()
 
 
-def _check_owner(file: Path) -> None:
-    """Refuse a file that somebody could change who may not set the policy.
-
-    Raises:
-        ConfigError: It says who could, and what to do.
-    """
-    try:
-        real = file.resolve(strict=True)
-        # Also the folder of a link: who can turn it to an empty file has no policy to obey.
-        places = (file, file.absolute().parent, real, real.parent)
-        found = [(place, place.stat()) for place in dict.fromkeys(places)]
-    except OSError as error:
-        raise _refused(file, f"cannot be read: {error.strerror or error}", "a file") from error
-    for place, status in found:
-        if status.st_uid not in (0, os.geteuid()):
-            raise _refused(
-                file,
-                f"belongs to user {status.st_uid} ({place}), who could allow everything",
-                f"root as its owner: chown root {place}",
-            )
-        if status.st_mode & _WRITABLE_BY_OTHERS and not _is_safe(place, status):
-            raise _refused(
-                file,
-                f"can be changed by others ({place} has mode {stat.S_IMODE(status.st_mode):04o})",
-                f"its owner alone to write it: chmod go-w {place}",
-            )
-
-
-def _is_safe(place: Path, status: os.stat_result) -> bool:
-    """Tell whether a place is nobody's to change in spite of its mode.
-
-    A folder such as /tmp, in which nobody can replace what is another one's; and what is mounted
-    read-only, as Kubernetes mounts a ConfigMap.
-    """
-    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    return bool(sticky) or bool(os.statvfs(place).f_flag & os.ST_RDONLY)
-
-
-def _refused(file: Path, what: str, allowed: str) -> ConfigError:
-    return ConfigError(
-        f"policy file {file} {what}; allowed: {allowed}",
-        field="policy.file",
-        value=file,
-        place=str(file),
-        allowed=allowed,
-    )
-
-
 class _PolicyDocument(Document):
-    """The file's top level; an empty file is an empty policy."""
+    """The file, if nobody else could change it; an empty file is an empty policy."""
 
     def entries(self) -> dict[str, yaml.Node]:
         return {} if self._top is None else self.items(self._top, "")
+
+    def _text(self) -> str:
+        return read_trusted(self._file)
 
 
 class _Reader:
