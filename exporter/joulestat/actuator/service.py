@@ -134,7 +134,8 @@ class ActuatorService:
         if group is not None and listen.unix_path is not None:
             try:
                 gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-                os.chown(listen.unix_path, -1, gid)
+                # The very name: whoever may write the folder could have put a link there by now.
+                os.chown(listen.unix_path, -1, gid, follow_symlinks=False)
             except (KeyError, OSError) as error:
                 listen.unix_path.unlink(missing_ok=True)
                 why = "there is no such group" if isinstance(error, KeyError) else error.strerror

@@ -12,6 +12,7 @@ from joulestat.actuator.wire import (
     ReleaseLease,
     Request,
     RevertAll,
+    WireError,
     parse_lease_request,
     raw,
 )
@@ -19,6 +20,7 @@ from joulestat.domain.clock import Clock
 from joulestat.domain.errors import TooManyWrites
 from joulestat.domain.limit import PowerControl
 from joulestat.power.authority import LimitAuthority
+from joulestat.power.leases import OURSELVES, plain_text
 from joulestat.power.write_rate import WriteRate
 
 AuditRecords = Callable[[int, int], Sequence[Mapping[str, object]]]
@@ -59,6 +61,8 @@ class Verbs:
             JoulestatError: It was refused, or went wrong.
             WireError: It is no request.
         """
+        if isinstance(request, GrantLease | ReleaseLease | RevertAll):
+            _check_principal(request.principal)
         match request:
             case ListControls():
                 return self.listed()
@@ -111,3 +115,14 @@ class Verbs:
             if size_bytes > MAX_AUDIT_BYTES and size_bytes > len(bytes(text)):
                 return
             yield text
+
+
+def _check_principal(principal: str) -> None:
+    """Refuse who has no name, and who takes ours: the audit log would lay it at our own door.
+
+    Raises:
+        WireError: It says so.
+    """
+    name = plain_text(principal)
+    if not name or name.lower() == OURSELVES:
+        raise WireError(f"principal is {name!r}; name who asks, and not {OURSELVES!r}")
