@@ -13,7 +13,18 @@ from boards.board import Board, Row
 from boards.health import HEALTH
 from boards.kinds import bars, stat, timeseries
 from boards.panels import RED, Query, matched, now, steps
-from boards.promql import TARGET, cost, emissions, increase, latest, rate, watt_hours
+from boards.promql import (
+    MOST,
+    TARGET,
+    at_end,
+    cost,
+    emissions,
+    first,
+    increase,
+    latest,
+    rate,
+    watt_hours,
+)
 from boards.tables import table
 
 ENERGY = "gpu_energy_joules_total"
@@ -23,6 +34,14 @@ _ENFORCED = f"joulestat_gpu_power_limit_enforced_watts{{{TARGET}}}"
 _DEFAULT = f"joulestat_gpu_power_limit_default_watts{{{TARGET}}}"
 _TRAINING = f'{TARGET}, phase="train"'
 _RUN_ENERGY = "run_energy_joules_total"
+_POWER_BY_NODE = f"sum by (instance) ({_RATE})"
+_FIRST_NODES = first(
+    "instance", f"sum by (instance) ({at_end('increase', f'joulestat_{ENERGY}', TARGET)})"
+)
+_RUN_HOURS = f"sum by (run) ({increase(_RUN_ENERGY, TARGET, '1h')})"
+_FIRST_RUNS = first(
+    "run", f"sum by (run) ({at_end('increase', f'joulestat_{_RUN_ENERGY}', TARGET)})"
+)
 FIRING = 'ALERTS{alertstate="firing", alertname=~"Joulestat.+"}'
 
 NOW = Row(
@@ -88,8 +107,10 @@ POWER = Row(
     [
         timeseries(
             "Power by node",
-            "Growth of the energy counters per second, and the sum of all limits in force.",
-            Query(f"sum by (instance) ({_RATE})", "{{instance}}"),
+            "Growth of the energy counters per second, and the sum of all limits in force. The "
+            f"{MOST} nodes that used most in the time range are shown by name, the rest as others.",
+            Query(f"{_POWER_BY_NODE} and {_FIRST_NODES}", "{{instance}}"),
+            Query(f"sum({_POWER_BY_NODE} unless {_FIRST_NODES})", "others"),
             Query(f"sum({_ENFORCED})", "limits"),
             unit="watt",
             width=16,
@@ -125,12 +146,10 @@ WHERE = Row(
         timeseries(
             "Energy per hour",
             "Each bar is the hour before it: energy credited to runs, and what belongs to none "
-            "because nobody held the GPU (idle) or its holder fell silent (stale).",
-            Query(
-                watt_hours(f"sum by (run) ({increase(_RUN_ENERGY, TARGET, '1h')})"),
-                "{{run}}",
-                step="1h",
-            ),
+            "because nobody held the GPU (idle) or its holder fell silent (stale). The "
+            f"{MOST} runs that used most in the time range are shown by name.",
+            Query(watt_hours(f"({_RUN_HOURS} and {_FIRST_RUNS})"), "{{run}}", step="1h"),
+            Query(watt_hours(f"sum({_RUN_HOURS} unless {_FIRST_RUNS})"), "other runs", step="1h"),
             Query(
                 watt_hours(
                     "sum by (reason) ("
@@ -147,9 +166,11 @@ WHERE = Row(
         ),
         bars(
             "Energy by run",
-            "Energy credited to each run in the time range. A bar leads to its run.",
+            f"Energy credited to a run in the time range, of the {MOST} with most. A bar leads to "
+            "its run.",
             now(
-                f"sort_desc(sum by (run) ({increase(_RUN_ENERGY, TARGET)}) / 3600 > 0)",
+                f"sort_desc(topk({MOST},"
+                f" sum by (run) ({increase(_RUN_ENERGY, TARGET)}) / 3600 > 0))",
                 "{{run}}",
             ),
             unit="watth",
@@ -159,11 +180,12 @@ WHERE = Row(
         ).linked(TO_RUN),
         bars(
             "Energy by team",
-            "Energy credited to the runs of each team in the time range.",
+            f"Energy credited to the runs of a team in the time range, of the {MOST} with most.",
             now(
-                f"sort_desc(sum by (team) (sum by (instance, run) ({increase(_RUN_ENERGY, TARGET)})"
+                f"sort_desc(topk({MOST}, sum by (team) ("
+                f"sum by (instance, run) ({increase(_RUN_ENERGY, TARGET)})"
                 " * on (instance, run) group_left (team)"
-                f" max by (instance, run, team) ({latest('run_info', TARGET)})) / 3600 > 0)",
+                f" max by (instance, run, team) ({latest('run_info', TARGET)})) / 3600 > 0))",
                 "{{team}}",
             ),
             unit="watth",

@@ -35,6 +35,27 @@ def latest(metric: str, selector: str) -> str:
     return f"last_over_time(joulestat_{metric}{{{selector}}}[{RANGE}])"
 
 
+MOST = 20
+"""How many series a panel draws of what a fleet may have hundreds of."""
+
+
+def first(by: str, ranked: str, *, lowest: bool = False) -> str:
+    """Return the series of a fleet that a panel shows, as right side of ``and`` and ``unless``.
+
+    Args:
+        by: The label, or labels, by which they are told apart.
+        ranked: What ranks them, with one value for each: asked for the end of the time range, so
+            that all points of a line are of the same series.
+        lowest: Whether those with the least come first, not those with the most.
+    """
+    return f"on ({by}) {'bottomk' if lowest else 'topk'}({MOST}, {ranked})"
+
+
+def at_end(function: str, metric: str, selector: str) -> str:
+    """Return a function over the whole time range, whichever point of it is drawn."""
+    return f"{function}({metric}{{{selector}}}[{RANGE}] @ end())"
+
+
 def watt_hours(joules: str) -> str:
     """Return joules in watt-hours."""
     return f"{joules} / {JOULES_PER_WATT_HOUR}"

@@ -7,10 +7,13 @@ from boards.panels import ORANGE, RED, YELLOW, Query, matched, now, steps
 from boards.promql import (
     JOULES,
     LIMIT,
+    MOST,
     OF_TRAINING,
     TARGET,
+    at_end,
     cost,
     emissions,
+    first,
     in_watts,
     latest,
     of_run_gpus,
@@ -33,6 +36,15 @@ _PLANNED = f"max({latest('run_planned_steps', OF_RUN)})"
 _BUDGET = f"max({latest('run_energy_budget_joules', OF_RUN)})"
 _LEFT = f"clamp_min({_PLANNED} - {_MADE}, 0)"
 _LIMITS = of_run_gpus("gpu_power_limit_enforced_watts")
+_GPU = "instance, gpu"
+_GPU_ENERGY = "run_gpu_energy_joules_total"
+_FIRST_GPUS = first(
+    _GPU, f"sum by ({_GPU}) ({at_end('increase', f'joulestat_{_GPU_ENERGY}', OF_RUN)})"
+)
+_LAST_PUSH = "joulestat_run_last_push_timestamp_seconds"
+_OLDEST_RANKS = first(
+    "rank", f"max by (rank) ({at_end('last_over_time', _LAST_PUSH, OF_RUN)})", lowest=True
+)
 _RECENT_JOULES = per_step(ENERGY).replace("$__rate_interval", "30m")
 _RECENT_PACE = _PACE.replace("$__rate_interval", "30m")
 
@@ -173,9 +185,9 @@ OVER_TIME = Row(
         timeseries(
             "Power by GPU",
             "Growth of the energy that each GPU was credited to the run with, per second. "
-            "A line leads to its GPU.",
+            f"Of more than {MOST} those that used most. A line leads to its GPU.",
             Query(
-                f"sum by (instance, gpu) ({rate('run_gpu_energy_joules_total', OF_RUN)})",
+                f"sum by ({_GPU}) ({rate(_GPU_ENERGY, OF_RUN)}) and {_FIRST_GPUS}",
                 "{{instance}} GPU {{gpu}}",
             ),
             unit="watt",
@@ -221,10 +233,11 @@ HEALTH = Row(
     [
         timeseries(
             "Age of the last push",
-            "Seconds since each rank last told of its steps, while it holds a GPU.",
+            "Seconds since each rank last told of its steps, while it holds a GPU. Of more than "
+            f"{MOST} ranks those whose last push is the oldest.",
             Query(
-                f"time() - max by (rank) (joulestat_run_last_push_timestamp_seconds{{{OF_RUN}}}"
-                f" and on (instance, run, rank) joulestat_run_gpu{{{OF_RUN}}})",
+                f"time() - max by (rank) ({_LAST_PUSH}{{{OF_RUN}}}"
+                f" and on (instance, run, rank) joulestat_run_gpu{{{OF_RUN}}}) and {_OLDEST_RANKS}",
                 "rank {{rank}}",
             ),
             unit="s",
@@ -232,10 +245,11 @@ HEALTH = Row(
         ),
         timeseries(
             "Pushes of the nodes",
-            "Pushes of all runs that the chosen nodes took, refused or had seen before.",
+            "Pushes, of all runs, that the run's nodes took, refused or had seen before.",
             Query(
-                f"sum by (instance, result) ({rate('run_pushes_total', TARGET)})",
-                "{{instance}} {{result}}",
+                f"sum by (result) ({rate('run_pushes_total', TARGET)}"
+                f" and on (instance) joulestat_run_gpu{{{OF_RUN}}})",
+                "{{result}}",
             ),
             unit="reqps",
             height=7,

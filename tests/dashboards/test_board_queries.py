@@ -39,7 +39,12 @@ FIRST_ALERT = 'ALERTS{alertname="JoulestatBudgetExhausted"}'
 """It alone waits for nothing."""
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
-MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {}
+FEW = "the fleet has no more nodes and runs than are shown by name"
+
+MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {
+    ("joulestat-fleet", "Power by node", "B"): FEW,
+    ("joulestat-fleet", "Energy per hour", "B"): FEW,
+}
 """(board, panel, refId) and why nothing is found."""
 
 MAY_BE_NAN: dict[tuple[str, str, str], str] = {}
