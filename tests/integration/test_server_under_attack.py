@@ -56,6 +56,7 @@ def pid_of(exporter: Exporter) -> int:
     return exporter.process.pid
 
 
+@pytest.mark.promise("half-open")
 @pytest.mark.parametrize(
     "begun",
     [b"", b"GET /met", PUSH + b"Content-Length: 100\r\n\r\n{", PUSH + b"Expect: 100-continue\r\n"],
@@ -72,6 +73,7 @@ def test_whoever_scrapes_or_leases_is_served_while_others_hold_the_server(
         assert descriptors(pid_of(exporter)) < DESCRIPTORS - KEPT_BACK
 
 
+@pytest.mark.promise("half-open")
 def test_a_unix_socket_that_is_held_is_open_to_others_too(
     exporter: Exporter, address: tuple[str, int]
 ) -> None:
@@ -83,6 +85,7 @@ def test_a_unix_socket_that_is_held_is_open_to_others_too(
         assert descriptors(pid_of(exporter)) < DESCRIPTORS - KEPT_BACK
 
 
+@pytest.mark.promise("burst")
 def test_of_very_many_scrapes_at_once_none_is_reset(address: tuple[str, int]) -> None:
     outcomes = burst(address, SCRAPES)
 
@@ -90,6 +93,7 @@ def test_of_very_many_scrapes_at_once_none_is_reset(address: tuple[str, int]) ->
     assert outcomes["200"] > 0
 
 
+@pytest.mark.promise("oversized")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -112,6 +116,7 @@ def test_what_is_too_large_is_refused_before_it_is_read(
     assert resident_kib(pid_of(exporter)) - before_kib < GROWTH_KIB
 
 
+@pytest.mark.promise("oversized")
 @pytest.mark.parametrize(
     ("head", "piece"),
     [
@@ -138,6 +143,7 @@ def test_what_never_ends_is_cut_off_and_fills_no_memory(
     assert 200 == answered(address, SCRAPE)[0]
 
 
+@pytest.mark.promise("half-open")
 def test_connections_that_are_reset_leave_nothing_behind(
     exporter: Exporter, address: tuple[str, int]
 ) -> None:

@@ -49,6 +49,7 @@ def all_hang(exporter: Exporter) -> Iterator[None]:
 TIMEOUTS = ("1", "3", "10", "0", "-1", "nan", "inf", "1e309", "0x1", "", "1, 2", "9" * 5000)
 
 
+@pytest.mark.promise("scrape-timeout")
 def test_a_scrape_waits_for_no_driver_whatever_it_says_of_its_timeout(
     exporter: Exporter, all_hang: None
 ) -> None:
