@@ -155,7 +155,7 @@ def example_snapshot() -> Snapshot:
     over, and ``odd`` shares GPU 4 and calls itself by characters that must be escaped.
     """
     healthy = [device_state(index) for index in range(8)]
-    return snapshot(
+    seen = snapshot(
         (*map(leased, healthy[:4]), healthy[4], _anomalous(), _lost(), _old()),
         (_bert(), _ended(), run_state(), _odd()),
         budgets=(
@@ -175,6 +175,7 @@ def example_snapshot() -> Snapshot:
             errors={(uuid_of(6), "nvmlDeviceGetPowerUsage", "GPU_IS_LOST"): 17},
         ),
     )
+    return replace(seen, control_read_only=False)
 
 
 def _anomalous() -> DeviceState:

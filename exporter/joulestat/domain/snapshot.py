@@ -80,6 +80,8 @@ class Snapshot:
         ticks: The sampler's own state.
         pushes_adjusted: Pushes since start whose time came from another clock and was replaced
             by that of their arrival.
+        control_read_only: Whether no lease can be granted, because it could not be recorded or
+            nobody answers who would; None where that is not known.
     """
 
     at_ns: int
@@ -91,3 +93,4 @@ class Snapshot:
     pushes: Mapping[PushResult, int]
     ticks: TickStats
     pushes_adjusted: int = 0
+    control_read_only: bool | None = None

@@ -129,6 +129,12 @@ _ROWS = (
         "Attempts of the exporter to change the power limit, by what became of them.",
     ),
     _gauge(
+        "control_read_only",
+        (),
+        "Whether no lease can be granted, because it could not be recorded, or because the "
+        "actuator does not answer. Limits are put back all the same.",
+    ),
+    _gauge(
         "gpu_throttled", (*DEVICE, "reason"), "Whether the clocks are held back for this reason."
     ),
     _gauge("gpu_utilization_ratio", DEVICE, "Part of the time in which the GPU was busy, 0 to 1."),

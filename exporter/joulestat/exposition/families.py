@@ -177,6 +177,7 @@ ROWS: dict[str, Callable[[Scene], Rows]] = {
     "gpu_power_limit_writable": _device(lambda state: state.control.writable),
     "gpu_power_limit_lease_expiry_timestamp_seconds": _lease(lambda lease: lease.expires_seconds),
     "gpu_power_limit_changes_total": _device_by(lambda s: s.control.changes.items()),
+    "control_read_only": lambda scene: [(NO_LABELS, scene.snapshot.control_read_only)],
     "gpu_throttled": _device_by(_throttled),
     "gpu_utilization_ratio": _reading(lambda reading: reading.details.utilization_ratio),
     "gpu_temperature_celsius": _reading(lambda reading: reading.details.temperature_celsius),

@@ -2,18 +2,26 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from joulestat.domain.clock import Clock
 from joulestat.domain.errors import ControlReadOnly, StateError
+from joulestat.domain.units import seconds_to_ns
 from joulestat.power.audit import Audit, AuditPhase, AuditValue
 from joulestat.power.controlled import ControlledDevice
 from joulestat.power.journal import Journal
 from joulestat.power.journal_rows import Answer, DeviceNumbers
 from joulestat.power.leases import LeaseRecord
+from joulestat.power.side_by_side import Spawn
 from joulestat.power.write_rate import WriteRate
 
 _LOG = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 5.0
+
+_AUDIT, _JOURNAL = "audit", "journal"
 
 _REFUSAL_INTERVAL_SECONDS = 0.1
 _REFUSAL_BURST = 10
@@ -29,13 +37,15 @@ class Bookkeeping:
         self._clock = clock
         self._lock = threading.Lock()
         self._audit_works = True
+        self._failures: dict[str, str] = {}
+        self._look_at_ns = 0
         self._refusals = WriteRate(interval_seconds=_REFUSAL_INTERVAL_SECONDS, burst=_REFUSAL_BURST)
         self._n_unrecorded = 0
 
     @property
     def read_only_reason(self) -> str | None:
-        """Why no lease can be recorded, None where one can."""
-        return self._journal.read_only_reason
+        """Why no lease can be recorded, None where one can, as far as is known."""
+        return self._journal.read_only_reason or next(iter(self._failures.copy().values()), None)
 
     def require(self) -> None:
         """Refuse what would need the journal.
@@ -43,9 +53,39 @@ class Bookkeeping:
         Raises:
             ControlReadOnly: The journal is read-only.
         """
-        reason = self.read_only_reason
+        # Not what failed before: there may be room on the disk again.
+        reason = self._journal.read_only_reason
         if reason is not None:
             raise ControlReadOnly(f"no lease can be recorded, so none is granted: {reason}")
+
+    def look_again(self, spawn: Spawn) -> None:
+        """Try from time to time whether what failed works again, so that it is not told for ever.
+
+        Args:
+            spawn: Runs what may wait for a disk.
+        """
+        now_ns = self._clock.boottime_ns()
+        if self._journal.read_only_reason is not None:
+            return  # only somebody who looks after it can change that
+        if self._failures and now_ns >= self._look_at_ns:
+            self._look_at_ns = now_ns + seconds_to_ns(LOOK_AGAIN_SECONDS)
+            spawn(self._try_both)
+
+    def _try_both(self) -> None:
+        with suppress(StateError), self._watched(_JOURNAL):
+            self._journal.commit_nothing()
+        if _AUDIT in self._failures:
+            self.try_note(AuditPhase.EVENT, "recorded_again")
+
+    @contextmanager
+    def _watched(self, file: str) -> Iterator[None]:
+        """Remember whether the last write of a file failed."""
+        try:
+            yield
+        except StateError as error:
+            self._failures[file] = str(error)
+            raise
+        self._failures.pop(file, None)
 
     def intend(self, action: str, **members: AuditValue) -> int:
         """Put an intent into the audit log, before anything happens; return its number.
@@ -55,7 +95,8 @@ class Bookkeeping:
         """
         self.require()
         try:
-            return self._audit.record(AuditPhase.INTENT, action, **members)
+            with self._watched(_AUDIT):
+                return self._audit.record(AuditPhase.INTENT, action, **members)
         except StateError as error:
             raise ControlReadOnly(
                 f"the request cannot be recorded, so it is refused: {error}"
@@ -94,7 +135,8 @@ class Bookkeeping:
 
     def _put(self, record: LeaseRecord, answer: Answer | None, numbers: DeviceNumbers) -> None:
         try:
-            self._journal.put(record, answer, numbers)
+            with self._watched(_JOURNAL):
+                self._journal.put(record, answer, numbers)
         except StateError as error:
             raise ControlReadOnly(f"the lease cannot be recorded: {error}") from error
 
@@ -115,7 +157,8 @@ class Bookkeeping:
     def try_keep(self, device: ControlledDevice, record: LeaseRecord) -> None:
         """Put a lease on the disk if that is possible; its former state there is safe as well."""
         try:
-            self._journal.put(record, None, self._numbers(device))
+            with self._watched(_JOURNAL):
+                self._journal.put(record, None, self._numbers(device))
         except StateError as error:
             _LOG.warning(
                 "event=lease_not_recorded gpu_uuid=%s error=%r", record.lease.device_uuid, error
@@ -137,7 +180,8 @@ class Bookkeeping:
 
     def _try_delete(self, device_uuid: str, numbers: DeviceNumbers) -> bool:
         try:
-            self._journal.delete(device_uuid, numbers)
+            with self._watched(_JOURNAL):
+                self._journal.delete(device_uuid, numbers)
         except StateError as error:
             _LOG.warning(
                 "event=ended_lease_still_recorded gpu_uuid=%s error=%r", device_uuid, error
@@ -148,7 +192,8 @@ class Bookkeeping:
     def try_note(self, phase: AuditPhase, action: str, **members: AuditValue) -> int | None:
         """Put a record into the audit log if that is possible; return its number."""
         try:
-            seq = self._audit.record(phase, action, **members)
+            with self._watched(_AUDIT):
+                seq = self._audit.record(phase, action, **members)
         except StateError as error:
             if self._audit_works:
                 _LOG.error("event=audit_not_written action=%s error=%r", action, str(error))

@@ -72,6 +72,7 @@ class Governor:
                 coming back. Without it they do one device after the other.
         """
         self._on_write = on_write
+        self._spawn = spawn
         self._journal = journal
         self._clock = clock
         self._policy = policy
@@ -231,6 +232,7 @@ class Governor:
         For a loop, every 0.25 s: a limit outlives its lease by no more than that.
         """
         self._endings.tend(self._devices.values())
+        self._books.look_again(self._spawn)
 
     def recover(self) -> Mapping[str, Revert]:
         """End what an earlier process left in the journal. Once, before anything else.

@@ -150,6 +150,14 @@ class Journal:
 
         self._commit(write)
 
+    def commit_nothing(self) -> None:
+        """Find out whether the journal can be written.
+
+        Raises:
+            StateError: It cannot.
+        """
+        self._commit(lambda _: None)
+
     def answer(self, scope: str) -> Answer | None:
         """Return what was answered under a key, None where nothing was in the last 24 hours.
 

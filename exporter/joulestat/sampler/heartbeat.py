@@ -54,6 +54,7 @@ class Sampler:
         clock: Clock,
         interval_ns: int,
         controls: Callable[[], Mapping[str, PowerControl]],
+        control_read_only: Callable[[], bool | None] = lambda: None,
         history: HistoryKeeper | None = None,
     ) -> None:
         """Wire the heartbeat; devices come by ``adopt``.
@@ -65,6 +66,7 @@ class Sampler:
             clock: The time.
             interval_ns: From tick to tick.
             controls: Leases and writability by device UUID; must not block.
+            control_read_only: Whether no lease can be granted; must not block.
             history: Is shown every snapshot that goes with something written; None keeps none.
         """
         self._backend = "none"
@@ -76,6 +78,7 @@ class Sampler:
         self._clock = clock
         self._stale_ns = max(FRESH_NS, 3 * interval_ns)
         self._controls = controls
+        self._control_read_only = control_read_only
         self._history = history
         self._lock = threading.Lock()
         self._next_beat_ns = 0
@@ -191,6 +194,7 @@ class Sampler:
             budgets=budgets,
             pushes=MappingProxyType(dict(self._ledger.pushes)),
             pushes_adjusted=self._ledger.adjusted,
+            control_read_only=self._control_read_only(),
             ticks=self._tick_stats(began_ns, wall_seconds),
         )
         if self._history is not None and documents is not None:

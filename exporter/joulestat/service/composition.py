@@ -121,6 +121,7 @@ class Service:
             clock=clock,
             interval_ns=seconds_to_ns(config.sampling.interval_seconds),
             controls=self._limits.authority.controls,
+            control_read_only=lambda: self._limits.authority.read_only_reason is not None,
             history=self._history,
         )
         simulated = simulated_options(config, self._closing)
