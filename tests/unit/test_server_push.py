@@ -1,7 +1,8 @@
 """What may be pushed, by whom, and what comes back."""
 
 import json
-from typing import Any
+import unicodedata
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -251,3 +252,23 @@ def test_a_label_that_is_taken_can_stand_in_a_log_and_on_the_page(text: str, fie
         assert len(label.encode()) <= 128
         assert 1 == len(label.splitlines() or [""])
         assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in label)
+
+
+def test_accents_by_the_thousand_are_refused_before_anything_sorts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sorted_characters: list[int] = []
+    normalize = unicodedata.normalize
+
+    def counted(form: Literal["NFC"], text: str) -> str:
+        sorted_characters.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", counted)
+    tower = "\u0344" * 1_200 + "\u0316" * 1_200
+    refused = push({**FULL, "labels": {"job": tower}})
+    longest = taken({**FULL, "labels": {"job": "e\u0301" * 64}})
+
+    assert (422, "labels.job") == (refused.status, refused.json()["field"])
+    assert [128] == sorted_characters
+    assert "\u00e9" * 64 == longest.labels.job
