@@ -18,6 +18,7 @@ from joulestat.domain.errors import StateError
 from joulestat.power import chain
 from joulestat.power.chain import GENESIS_SHA256, ChainCheck, Head
 from joulestat.power.leases import plain_text
+from joulestat.power.trust import distrust
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class Audit:
             StateError: The log cannot be read.
         """
         try:
+            if (reason := distrust(self._path)) is not None:
+                raise StateError(f"cannot read the audit log {self._path}: {reason}")
             with self._path.open("rb") as log:
                 return chain.read_after(log, after_seq, min(limit, MAX_READ_RECORDS))
         except FileNotFoundError:
@@ -190,6 +193,10 @@ class Audit:
 
         A last line without its end is a record that was never acknowledged: it is cut off.
         """
+        for each in (self._path, chain.head_path(self._path)):
+            # A symbolic link is refused where it is opened.
+            if not each.is_symlink() and (reason := distrust(each)) is not None:
+                return f"of {each.name}: {reason}"
         try:
             head = chain.read_head(self._path)
         except ValueError as error:

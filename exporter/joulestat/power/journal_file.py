@@ -16,6 +16,7 @@ from joulestat.power.journal_versions import (
     digest_of,
     version_of,
 )
+from joulestat.power.trust import distrust
 
 _BUSY_SECONDS = 2.0
 _GENERATION_DIGITS = 20
@@ -137,8 +138,9 @@ def examine(path: Path, generation: int) -> None:
         StateError: It is damaged, older than it should be, of a newer version, or no journal.
         sqlite3.Error: It cannot be looked at now.
     """
-    if path.is_symlink():
-        raise StateError("it is a symbolic link")
+    for each in _with_companions(path):
+        if (reason := distrust(each)) is not None:
+            raise StateError(reason if each == path else f"of its {each.name}: {reason}")
     if not path.exists():
         raise StateError("only its write-ahead log is left")
     try:

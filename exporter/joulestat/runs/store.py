@@ -39,6 +39,8 @@ class DocumentStore:
             raise StateError(msg) from error
         self._lock = _locked(path.with_name(f"{path.name}.lock"))
         try:
+            if path.exists() and not path.is_file():
+                self._move_aside("it is no file")
             self._connection = self._open()
         except sqlite3.OperationalError as error:
             msg = f"state file {path} cannot be opened: {error}; choose another --state-path"
@@ -46,6 +48,20 @@ class DocumentStore:
         except (sqlite3.DatabaseError, StateError) as error:
             self._move_aside(str(error))
             self._connection = self._open()
+
+    def begin_anew(self, reason: str) -> None:
+        """Keep the file aside whose documents make no sense, and begin an empty one.
+
+        Raises:
+            StateError: It cannot be begun.
+        """
+        self._connection.close()
+        try:
+            self._move_aside(reason)
+            self._connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            msg = f"state file {self._path} cannot be begun anew: {error}"
+            raise StateError(msg) from error
 
     def _move_aside(self, reason: str) -> None:
         """Keep a file that cannot be trusted, out of the way."""

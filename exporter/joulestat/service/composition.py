@@ -112,10 +112,10 @@ class Service:
         self._closing.callback(store.close)
         # Also where the admin API is off: a crash may have left a limit.
         self._limits = limits_of(config, clock, self._closing, on_write=self._on_write)
-        memory = Memory.load(store, clock.boot_id())
+        memory, ledger = self._remember(store)
         self._history = self._build_history(memory.instance)
         self._sampler = Sampler(
-            ledger=self._build_ledger(memory),
+            ledger=ledger,
             store=store,
             unsaved=memory.unsaved,
             clock=clock,
@@ -151,6 +151,16 @@ class Service:
             rhythms={"tick": self._heartbeat, "limits": self._limits.loop},
             status=lambda: status_of(self._sampler.snapshot),
         )
+
+    def _remember(self, store: DocumentStore) -> tuple[Memory, Ledger]:
+        boot_id = self._clock.boot_id()
+        try:
+            memory = Memory.load(store, boot_id)
+            return memory, self._build_ledger(memory)
+        except Exception as error:  # noqa: BLE001 - a changed byte may make anything of a document
+            store.begin_anew(f"{type(error).__name__}: {error}")
+        memory = Memory.load(store, boot_id)
+        return memory, self._build_ledger(memory)
 
     def _build_history(self, instance: str) -> HistoryKeeper | None:
         retention_seconds = self._config.history.retention_seconds

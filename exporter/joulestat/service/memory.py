@@ -1,6 +1,7 @@
 """What an earlier process of this node left behind."""
 
 import json
+import logging
 import uuid
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from joulestat.runs.store import DocumentStore
 from joulestat.sampler import METER, Instrument
 
 IDENTITY = "identity"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +59,10 @@ class Memory:
     def instrument(self, device: Device) -> Instrument:
         """Return an instrument for a device, with its meter as it was left."""
         text = self.documents.get(METER + device.uuid)
-        meter = Meter() if text is None else Meter(MeterRecord.from_document(text))
-        return Instrument(device, meter)
+        try:
+            record = None if text is None else MeterRecord.from_document(text)
+        except Exception:
+            # Its registers go on in the hardware; for Prometheus the counter begins anew.
+            log.exception("event=meter_forgotten gpu_uuid=%s", device.uuid)
+            record = None
+        return Instrument(device, Meter() if record is None else Meter(record))
