@@ -126,6 +126,21 @@ def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_an_alert() -> N
     }
 
 
+def test_the_runbooks_command_puts_an_address_before_its_entries(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^sed .+$", RUNBOOK, flags=re.MULTILINE)
+    for path in RULE_FILES:
+        (tmp_path / path.name).write_text(path.read_text())
+
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+
+    urls = re.findall(r"runbook_url: (.*)", "".join(p.read_text() for p in tmp_path.iterdir()))
+    address = "https://git.example/energy/joulestat/blob/main/"
+    assert {a.annotations["runbook_url"] for a in alerts()} == {
+        url.removeprefix(address) for url in urls if url.startswith(address)
+    }
+    assert all(url.startswith(address) for url in urls)
+
+
 def test_the_runbook_tells_every_severity_that_an_alert_has() -> None:
     entries = dict(re.findall(r"^## (\w+)\n\n(.+?)(?=\n## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 
