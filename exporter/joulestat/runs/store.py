@@ -7,6 +7,7 @@ on after a reboot, never fall below what was shown.
 import contextlib
 import fcntl
 import logging
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,8 +40,10 @@ class DocumentStore:
             raise StateError(msg) from error
         self._lock = _locked(path.with_name(f"{path.name}.lock"))
         try:
-            if path.exists() and not path.is_file():
-                self._move_aside("it is no file")
+            for each in self._files():
+                # SQLite follows a link to the file, and none to what belongs to it.
+                if (each.exists() and not each.is_file()) or (each != path and each.is_symlink()):
+                    self._move_aside(f"{each.name} is no file")
             self._connection = self._open()
         except sqlite3.OperationalError as error:
             msg = f"state file {path} cannot be opened: {error}; choose another --state-path"
@@ -67,9 +70,17 @@ class DocumentStore:
         """Keep a file that cannot be trusted, out of the way."""
         aside = self._path.with_name(f"{self._path.name}.unusable")
         log.error("event=state_moved_aside path=%s to=%s reason=%r", self._path, aside, reason)
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        for each in self._files():
+            kept = aside.with_name(each.name.replace(self._path.name, aside.name))
+            if kept.is_dir():
+                shutil.rmtree(kept)
+            with contextlib.suppress(FileNotFoundError):
+                each.replace(kept)
+
+    def _files(self) -> tuple[Path, Path, Path]:
+        """Return the file and its companions, there or not."""
+        path = self._path
+        return path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
