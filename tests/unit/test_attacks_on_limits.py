@@ -70,3 +70,15 @@ def test_a_link_in_the_sockets_place_gives_no_other_file_to_the_sockets_group(
     made.stop()
 
     assert os.getegid() == secret.stat().st_gid
+
+
+def test_nobody_else_may_replace_a_socket_in_a_folder_that_is_made_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "joulestat" / "admin.sock"
+    before = os.umask(0)
+    try:
+        bind(ListenAddress(unix_path=path), unix_mode=0o660).close()
+    finally:
+        os.umask(before)
+
+    modes = [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)]
+    assert [0o660, 0o755, 0o755] == modes

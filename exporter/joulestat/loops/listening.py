@@ -52,7 +52,7 @@ def _bind_tcp(host: str | None, port: int) -> socket.socket:
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(str(path)) == 0:
@@ -69,3 +69,14 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
     finally:
         os.umask(before)
     return listener
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that its owner alone writes, whatever the umask.
+
+    Whoever may write it may put a socket of his own in the place of ours, and be sent tokens.
+    """
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(mode=0o755, exist_ok=True)
