@@ -49,7 +49,9 @@ def taken_by(pid: int, operations: int = 0) -> Taken:
 
 
 def growth_bytes_per_operation(looks: Sequence[Taken]) -> float:
-    """Return the slope of memory over operations, by least squares."""
+    """Return the slope of memory over operations, by least squares; 0 where there were none."""
+    if looks[0].operations == looks[-1].operations:
+        return 0.0
     slope, _ = statistics.linear_regression(
         [float(each.operations) for each in looks], [float(each.resident_bytes) for each in looks]
     )
