@@ -113,6 +113,18 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             load_config(flags={}, environment={}, file=tmp_path / name, is_root=False, home=HOME)
 
 
+def test_a_file_that_is_not_there_is_named_in_words_for_people(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.yaml"
+
+    with pytest.raises(ConfigError) as refused:
+        load_config(flags={}, environment={}, file=absent, is_root=False, home=HOME)
+
+    assert str(refused.value) == (
+        f"{absent}: cannot read the configuration: No such file or directory; "
+        "allowed: a readable YAML file"
+    )
+
+
 @pytest.mark.parametrize("address", [":10401", "0.0.0.0:10401", "gpu-node:10401", "[::]:10401"])
 def test_the_admin_api_is_not_offered_to_other_hosts_without_tls(load: Load, address: str) -> None:
     given = {"admin.listen-address": address, "admin.token-file": "/t"}
@@ -174,6 +186,7 @@ BUDGET = "{name: a, team: t, joules: 1, start: 2026-11-01, end: 2026-12-01}"
             "no am",
         ),
         (BUDGET.replace("11-01", "13-01"), "budgets[0].start", "a date or time"),
+        (BUDGET.replace("2026-11-01", "may"), "budgets[0].start", "'may'; allowed: a date"),
         (BUDGET.replace("12-01", "11-01"), "budgets[0].end", "is not after start"),
         (BUDGET.replace("joules", "joule"), "budgets[0].joule", "did you mean joules?"),
         (f"{BUDGET}\n- {BUDGET}", "budgets[1].name", "'a' is taken"),
@@ -193,7 +206,7 @@ def test_a_budget_that_is_incomplete_or_contradicts_itself_is_refused(
     [
         ("0", "cost: 5", "cost", "the tariff has a price of 0"),
         ("0.3", "cost: 0", "cost", "no amount of energy"),
-        ("0.3", "cost: -5", "cost", "a number, 0 or more"),
+        ("0.3", "cost: -5", "cost", "a number above 0"),
         ("0.3", "cost: 5, currency: USD", "currency", "is USD, and the tariff's price is in EUR"),
         ("0.3", "cost: 5, currency: euro", "currency", "ISO 4217"),
         ("1e-300", "cost: 1e300", "cost", "no amount of energy"),

@@ -86,6 +86,11 @@ def test_a_file_that_is_no_socket_is_not_taken_away(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
+def test_nobody_is_to_be_stopped_where_the_address_is_another_hosts() -> None:
+    with pytest.raises(ConfigError, match="; choose another address"):
+        bind(ListenAddress("192.0.2.1", 0), unix_mode=UNIX_MODE)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_tcp_addresses_are_bound_where_they_say(host: str) -> None:
     with bind(ListenAddress(host, 0), unix_mode=UNIX_MODE) as listening:

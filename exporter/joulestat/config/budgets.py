@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 import yaml
@@ -25,14 +26,19 @@ _LABEL = word(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}", "1 to 64 letters, digits, sp
 
 
 def _instant(text: str) -> float:
-    moment = dt.datetime.fromisoformat(text)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        # Python's own words are for programmers.
+        raise ValueError from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)
     return moment.timestamp()
 
 
 _INSTANT = Kind("time", "a date or time, such as 2026-11-01 or 2026-11-01T06:00:00+01:00", _instant)
-_AMOUNT = number(0)
+_ABOVE_0 = "a number above 0"
+_AMOUNT = replace(number(0), allowed=_ABOVE_0)
 
 
 def read_budgets(document: Document, tariff: Tariff) -> tuple[BudgetConfig, ...]:
@@ -108,7 +114,7 @@ class _Entry:
             case _:
                 joules = amount
         if joules == 0 or not math.isfinite(joules):
-            raise self._wrong(key, "is no amount of energy", "a number above 0")
+            raise self._wrong(key, "is no amount of energy", _ABOVE_0)
         return joules
 
     def _joules_for(self, money: float) -> float:

@@ -134,8 +134,10 @@ class Document:
     def _compose(self) -> yaml.MappingNode | None:
         try:
             text = self._text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._unreadable(str(self._file), str(error)) from error
+        except OSError as error:
+            raise self._unreadable(str(self._file), error.strerror or str(error)) from error
+        except UnicodeDecodeError as error:
+            raise self._unreadable(str(self._file), "it is not text in UTF-8") from error
         try:
             top = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -152,7 +154,7 @@ class Document:
 
     def _unreadable(self, place: str, why: str) -> ConfigError:
         return ConfigError(
-            f"{place}: cannot read the configuration: {why}",
+            f"{place}: cannot read the configuration: {why}; allowed: a readable YAML file",
             field="config.file",
             value=self._file,
             place=place,

@@ -1,5 +1,6 @@
 """Opens the sockets that are listened on."""
 
+import errno
 import os
 import socket
 import stat
@@ -29,9 +30,9 @@ def bind(address: ListenAddress, *, unix_mode: int) -> socket.socket:
             return _bind_unix(address.unix_path, unix_mode)
         return _bind_tcp(address.host, address.port or 0)
     except OSError as error:
+        taken = "stop what listens there, or " if error.errno == errno.EADDRINUSE else ""
         msg = (
-            f"cannot listen on {address}: {error.strerror or error}; "
-            "stop what listens there, or choose another address"
+            f"cannot listen on {address}: {error.strerror or error}; {taken}choose another address"
         )
         raise ConfigError(
             msg, field="listen-address", value=str(address), place="start", allowed="a free address"
