@@ -1,5 +1,6 @@
 """Leases by hand, as an operator types them."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,24 @@ def test_revert_all_puts_every_limit_back(operator: Operator) -> None:
     assert f"{operator.gpu}: the limit from before is back, now at 300 W\n" in reverted.output
     assert ": there was no lease\n" in reverted.output
     assert operator.limit_watts() == 300
+
+
+def test_the_audit_log_is_read_on_from_a_record(operator: Operator) -> None:
+    operator.types("set", operator.gpu, "--watts", "160", "--holder", "kim", "--reason", "by hand")
+    operator.types("revert-all")
+
+    told = operator.types("audit")
+    lines = told.output.splitlines()
+    after = operator.types("audit", "--after", str(len(lines) - 1), "--json").output.splitlines()
+
+    assert 0 == told.exit_code
+    assert any(
+        f"phase=intent  action=grant  gpu_uuid={operator.gpu}" in line
+        and 'reason="by hand"' in line
+        for line in lines
+    )
+    assert [str(n) for n in range(1, len(lines) + 1)] == [line.split()[0] for line in lines]
+    assert [len(lines)] == [json.loads(line)["seq"] for line in after]
 
 
 def test_a_wrong_address_is_one_clear_line(operator: Operator) -> None:

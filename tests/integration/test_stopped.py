@@ -127,7 +127,7 @@ def test_a_driver_that_hangs_costs_bounded_time_and_loses_nothing(left: Left) ->
     assert (0, BASELINE_MW) == (left.run()[0], left.driver.gpu(0).limit_mw)
 
 
-def test_a_frozen_and_killed_actuator_leaves_no_limit_either(
+def test_an_actuator_heeds_the_signal_and_frozen_and_killed_leaves_no_limit_either(
     nvml_standin: StandIn, tmp_path: Path
 ) -> None:
     actuator = Actuator(tmp_path, "write-interval: 0s")
@@ -137,12 +137,15 @@ def test_a_frozen_and_killed_actuator_leaves_no_limit_either(
     client = ActuatorClient(actuator.socket, SystemClock())
     client.refresh()
     gpu = next(uuid for uuid in client.controls() if uuid.endswith("000"))
-    client.grant(gpu, LeaseRequest(LEASED_MW / 1000, 600.0, "t", "t"), principal="test")
-    assert LEASED_MW == nvml_standin.gpu(0).limit_mw
+    request = LeaseRequest(LEASED_MW / 1000, 600.0, "t", "t")
     assert actuator.process is not None
-    actuator.process.send_signal(signal.SIGSTOP)
+    client.grant(gpu, request, principal="test")
+    process, gone = actuator.process, Left(tmp_path / "actuator", nvml_standin)
+    seconds_until_back(gone, partial(process.send_signal, signal.SIGUSR2))
+    client.grant(gpu, request, principal="test")
+    assert LEASED_MW == nvml_standin.gpu(0).limit_mw
+    process.send_signal(signal.SIGSTOP)
     actuator.end(signal.SIGKILL)
-    gone = Left(tmp_path / "actuator", nvml_standin)
 
     status, said = gone.run(gone.after("joulestat-actuator.service"))
 
