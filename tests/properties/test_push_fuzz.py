@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fakes.patience import eventually
 from fakes.quick_disk import quick_folder
+from fakes.scripted_server import ScriptedServer
+from joulestat.optimizer.history.promql import PrometheusClient
 from joulestat.runs.codec import device_to_document, run_to_document
 from properties.hostile_pushes import ODD_TEXTS, HostilePushes
 from properties.pushed_node import (
@@ -28,6 +31,7 @@ from properties.pushed_node import (
     pushed_node,
 )
 from servers.program import program
+from servers.prometheus import PrometheusServer
 
 PUSHES = int(os.environ.get("PUSHES", "600"))
 BATCH = min(PUSHES, 1_000)
@@ -35,6 +39,18 @@ CHECKS_BY_PROMTOOL = 50
 MEMORY_SHOWS = PUSHES >= 100_000
 MOST_GROWTH_MIB = 10.0
 SEED = 20_261_125
+
+LIMITED = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: joulestat
+    label_limit: 20
+    label_name_length_limit: 64
+    label_value_length_limit: 128
+    body_size_limit: 4MB
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+"""With one label too many or too long, or too long a page, a whole scrape fails."""
 
 N_PHASES = 4
 N_LIMIT_LABELS = 3
@@ -227,6 +243,33 @@ def is_json_object(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+@pytest.mark.prometheus
+@pytest.mark.promise("push-harmless")
+def test_prometheus_scrapes_the_page_under_the_limits_that_operators_set(
+    node: PushedNode, tmp_path: Path, record_property: Any
+) -> None:
+    hostile = HostilePushes(SEED + 3, node.backend.world.uuids)
+    for _ in range(TICKS_PER_SECOND):
+        node.push_all(hostile.next(node.clock.monotonic_ns()) for _ in range(150))
+        node.tick()
+    page = node.pushed.page()
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+    body = page.encode()
+    answer = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with ScriptedServer(lambda *_: answer) as exporter:
+        config = LIMITED.format(target=exporter.url.removeprefix("http://"))
+        with (
+            PrometheusServer(tmp_path / "p", config=config) as server,
+            PrometheusClient(server.url) as client,
+        ):
+            assert eventually(lambda: bool(client.query("up", None)), within_seconds=30.0)
+            (up,) = client.query("up", None)
+            (scraped,) = client.query("scrape_samples_scraped", None)
+
+    assert (1.0, float(n_series(page))) == (up.value, scraped.value)
+    record_property("measured", f"up == 1 under label limits, {n_series(page):,} samples")
 
 
 def test_no_text_makes_two_lines_of_one_log_record(log: ForgedLine) -> None:
