@@ -28,7 +28,10 @@ def refusal_text(reply: Reply, *, with_token: bool) -> str:
         advice = "no token was sent: give --admin.token-file"
     if reply.status in _REDIRECT:
         location = reply.headers.get("location", "")[:200]
-        return f"{reply.status}, a redirect to {location!r}; not followed, the token stays here"
+        return (
+            f"{reply.status}, a redirect to {location!r}; not followed, the token stays here: give "
+            "the URL of the admin API itself"
+        )
     try:
         document = json.loads(reply.body)
     except (ValueError, RecursionError):

@@ -28,6 +28,9 @@ _TOO_LARGE = (
 )
 """What a server says that would answer a shorter range."""
 
+_JSON = "json"
+"""Part of the content type of every server's answers; what says nothing is taken at its word."""
+
 _log = logging.getLogger("joulestat.optimizer")
 
 
@@ -61,13 +64,16 @@ def checked_result(response: httpx.Response, kind: str, place: str) -> dict[str,
             f"Prometheus at {place} redirects to {response.headers.get('location')}; "
             "redirects are not followed, give the final URL"
         )
+    content_type = response.headers.get("content-type", _JSON)
     try:
-        payload = response.json()
-    except ValueError as error:
+        payload = response.json() if _JSON in content_type.lower() else None
+    except (ValueError, RecursionError):
+        payload = None
+    if payload is None:
         raise HistoryError(
             f"Prometheus at {place} answered HTTP {response.status_code} and no JSON; "
             "check the URL, its path and the credentials"
-        ) from error
+        )
     if not isinstance(payload, dict):
         raise HistoryError(f"Prometheus at {place} answered JSON that is no query result")
     if payload.get("status") != "success" or response.status_code != httpx.codes.OK:
@@ -85,13 +91,44 @@ def checked_result(response: httpx.Response, kind: str, place: str) -> dict[str,
         raise HistoryError(
             f"Prometheus at {place} answered a {found.get('resultType')!r}, not a {kind}"
         )
+    _check_series(found["result"], place)
     return found
+
+
+def _check_series(result: Sequence[Any], place: str) -> None:
+    """Refuse a result that shows one series twice: whichever is right, their sum is not.
+
+    Raises:
+        HistoryError: It does, or it is no list of series.
+    """
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for item in result:
+        metric = item.get("metric") if isinstance(item, dict) else None
+        if not isinstance(metric, dict):
+            raise HistoryError(f"Prometheus at {place} answered something else than series")
+        labels = tuple(sorted(metric.items()))
+        if labels in seen:
+            raise HistoryError(
+                f"Prometheus at {place} answered one series twice, {metric}; look for replicas "
+                "that are not deduplicated, or a proxy that joins answers of several servers"
+            )
+        seen.add(labels)
 
 
 def labels_of(item: Mapping[str, Any]) -> Labels:
     """Return the labels of one element of a result."""
     metric = item.get("metric")
-    return metric if isinstance(metric, dict) else {}
+    return _Labels(metric) if isinstance(metric, dict) else _Labels()
+
+
+class _Labels(dict[str, str]):
+    """Labels of a series; that one is missing which was asked for is an answer's fault."""
+
+    def __missing__(self, name: str) -> str:
+        raise HistoryError(
+            f"Prometheus answered a series without the label {name!r}, which is not what was "
+            "asked; see that no proxy mixes up answers and no relabelling drops labels"
+        )
 
 
 def point_of(pair: Any) -> Point:

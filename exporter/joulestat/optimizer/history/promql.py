@@ -79,13 +79,14 @@ class PrometheusClient:
             headers: Further headers, for example ``X-Scope-OrgID`` for Mimir.
             parameters: Further ones of every query, none of ``query_parameters.OWN``; a name may
                 come several times.
-            timeout_seconds: For one request, on both sides.
+            timeout_seconds: For one request, on both sides; with a clock, at most twice that for
+                a whole answer, however slowly it comes.
             ca_file: PEM file of the authorities to believe; None for the system's.
             client_certificate: PEM files of the certificate to show and of its key, None where
                 that is in the same file.
             proxy: URL of the proxy to go through; None for the environment's, for other hosts.
             on_query: Told of every query, one at a time, by the thread that asked; takes a clock.
-            monotonic: Clock that tells how long they took, seconds.
+            monotonic: Clock that tells how long they took and may take, seconds.
             sleep: Waits before a query is sent again.
             transport: Replaces the network, for tests.
 
@@ -111,6 +112,7 @@ class PrometheusClient:
             proxy=proxy,
             transport=transport,
             sleep=sleep,
+            monotonic=monotonic,
         )
         self.place = self._wire.place
 

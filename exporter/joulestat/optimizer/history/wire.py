@@ -9,11 +9,18 @@ from pathlib import Path
 import httpx
 
 from joulestat.domain.errors import HistoryError, HistoryUnreachable, QueryTooLarge
+from joulestat.optimizer.history.patient_network import Patience, make_patient
 
 RETRY_AFTER_SECONDS = (0.2, 0.5, 1.0)
 """A query is sent four times at most, after these pauses."""
 LONGEST_PAUSE_SECONDS = 10.0
 """A server that asks for a longer one with Retry-After is asked again after this."""
+
+WHOLE_ANSWER_TIMEOUTS = 2.0
+"""An answer may take this many time-outs from the first byte of its query to its own last one."""
+
+MOST_ANSWER_BYTES = 256 * 2**20
+"""Unpacked. Answers are split so that they have a tenth of it."""
 
 _PASSING = {
     httpx.codes.TOO_MANY_REQUESTS,
@@ -22,6 +29,9 @@ _PASSING = {
     httpx.codes.GATEWAY_TIMEOUT,
 }
 """What a server or a proxy before it says when asking again may help. Never another 4xx."""
+
+_OF_THE_WAY = ("content-encoding", "content-length", "transfer-encoding")
+"""Headers about how an answer was carried, which are not true any more once it is unpacked."""
 
 Sleep = Callable[[float], object]
 """Waits for some seconds."""
@@ -47,6 +57,7 @@ class Wire:
         proxy: str | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Sleep = wait,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         """Prepare; nothing is sent yet. Arguments are those of ``PrometheusClient``.
 
@@ -55,6 +66,7 @@ class Wire:
         """
         self.place, self._base_url = _checked_url(url)
         self._sleep = sleep
+        self._longest_seconds = WHOLE_ANSWER_TIMEOUTS * timeout_seconds
         local = _is_loopback(httpx.URL(url).host)
         # Packing an answer costs more than carrying it where nothing is carried far.
         packing = {"Accept-Encoding": "identity"} if local and proxy is None else {}
@@ -71,6 +83,9 @@ class Wire:
             )
         except (ValueError, httpx.InvalidURL) as error:
             raise HistoryError(f"the proxy {proxy!r} cannot be used: {error}") from error
+        self._patience = None if monotonic is None else Patience(monotonic)
+        if self._patience is not None:
+            make_patient(self._http, self._patience)
 
     def close(self) -> None:
         """Close the connections."""
@@ -84,13 +99,14 @@ class Wire:
 
         Raises:
             HistoryUnreachable: No answer, four times.
-            QueryTooLarge: None in time; it is not asked again, because it would do it all again.
+            QueryTooLarge: None in time, or one that is too long; it is not asked again, because
+                it would do it all again.
         """
         pauses = iter(RETRY_AFTER_SECONDS)
         while True:
             pause = next(pauses, None)
             try:
-                response = self._http.post(f"{self._base_url}/api/v1/{endpoint}", data={**form})
+                response = self._exchange(endpoint, form)
             except httpx.ReadTimeout as error:
                 raise QueryTooLarge(
                     f"Prometheus at {self.place} gave no answer in time; "
@@ -107,6 +123,25 @@ class Wire:
                     return response
                 pause = max(pause, _asked_pause(response))
             self._sleep(pause)
+
+    def _exchange(self, endpoint: str, form: Mapping[str, str | Sequence[str]]) -> httpx.Response:
+        """Send a form once; read the answer, unpacked, as far as there can be one so long."""
+        if self._patience is not None:
+            self._patience.begin(self._longest_seconds)
+        url = f"{self._base_url}/api/v1/{endpoint}"
+        body = bytearray()
+        with self._http.stream("POST", url, data={**form}) as answer:
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) > MOST_ANSWER_BYTES:
+                    raise QueryTooLarge(
+                        f"Prometheus at {self.place} answered more than {MOST_ANSWER_BYTES} bytes; "
+                        "ask for less history with --window"
+                    )
+        headers = [(k, v) for k, v in answer.headers.multi_items() if k not in _OF_THE_WAY]
+        return httpx.Response(
+            answer.status_code, headers=headers, content=bytes(body), request=answer.request
+        )
 
 
 def _checked_url(url: str) -> tuple[str, str]:
