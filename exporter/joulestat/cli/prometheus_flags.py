@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from joulestat.cli.clocks import monotonic_seconds
 from joulestat.cli.secret_file import secret_in
 from joulestat.optimizer.history import query_parameters
 from joulestat.optimizer.history.promql import PrometheusClient
@@ -31,13 +32,13 @@ class PrometheusFlags:
     matches: tuple[str, ...]
 
     def prometheus(
-        self, on_query: OnQuery | None = None, monotonic: Callable[[], float] | None = None
+        self, on_query: OnQuery | None = None, monotonic: Callable[[], float] = monotonic_seconds
     ) -> PrometheusClient:
         """Return the client of the Prometheus that is named.
 
         Args:
             on_query: Told of every query.
-            monotonic: Clock that tells how long they took, seconds.
+            monotonic: Clock that tells how long they took and may take, seconds.
 
         Raises:
             HistoryError: Its URL cannot be asked.
