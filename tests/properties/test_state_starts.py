@@ -115,9 +115,11 @@ def test_the_exporter_starts_on_any_state_and_shows_energy_and_whether_it_contro
         mutate, name = [*kinds, KINDS[0]][n % (len(kinds) + 1)], FILES[n % len(FILES)]
         with quick_folder() as folder:
             home = Path(shutil.copytree(left, folder / "home"))
-            if not (home / "state" / name).exists():
+            path = home / "state" / name
+            # SQLite has just moved all of its log into the file.
+            if not path.exists() or path.stat().st_size == 0:
                 continue
-            mutate(home / "state" / name, chance)
+            mutate(path, chance)
             became[shown(home, f"{mutate.__name__} {name}")] += 1
     assert became["read-only"]
     assert became["in control"]

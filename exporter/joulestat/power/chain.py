@@ -27,6 +27,7 @@ MAX_BREAKS = 100
 _SEAL = re.compile(rb',"sha256":"([0-9a-f]{64})"\}\n\Z')
 _BISECT_STOP_BYTES = 65_536
 _HEAD = ".head"
+_COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,8 @@ def verify_all(path: Path) -> Mapping[Path, ChainCheck]:
     """
     beside = {path, *path.parent.glob(f"{path.name}.*"), *path.parent.glob(f"{path.name}-*")}
     heads = {each for each in beside if each.name.endswith(_HEAD)}
-    logs = beside - heads
+    # Compressed ones are to be unpacked first; then --file checks them.
+    logs = {each for each in beside - heads if each.suffix not in _COMPRESSED}
     checks = {log: verify(log) for log in sorted(logs)}
     lasts = {check.last for check in checks.values()}
     for log in sorted(head.with_name(head.name.removesuffix(_HEAD)) for head in heads):
