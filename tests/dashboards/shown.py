@@ -11,6 +11,14 @@ FILES = sorted((CHECKOUT / "dashboards").glob("*.json"))
 RULES = CHECKOUT / "alerts" / "recording.rules.yaml"
 ALERT_RULES = sorted({*RULES.parent.glob("*.rules.yaml")} - {RULES})
 
+FEW = "the fleet has no more nodes and runs than are shown by name"
+
+MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {
+    ("joulestat-fleet", "Power by node", "B"): FEW,
+    ("joulestat-fleet", "Energy per hour", "B"): FEW,
+}
+"""(board, panel, refId) and why nothing is found."""
+
 Json = dict[str, Any]
 
 

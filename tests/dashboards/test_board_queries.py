@@ -21,6 +21,7 @@ from dashboards.fleet_schedule import (
 from dashboards.shown import (
     ALERT_RULES,
     BOARDS,
+    MAY_BE_EMPTY,
     RULES,
     Json,
     Shown,
@@ -38,14 +39,6 @@ LAST_RULE = "budget:joulestat_energy_projected:ratio1d"
 FIRST_ALERT = 'ALERTS{alertname="JoulestatBudgetExhausted"}'
 """It alone waits for nothing."""
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-FEW = "the fleet has no more nodes and runs than are shown by name"
-
-MAY_BE_EMPTY: dict[tuple[str, str, str], str] = {
-    ("joulestat-fleet", "Power by node", "B"): FEW,
-    ("joulestat-fleet", "Energy per hour", "B"): FEW,
-}
-"""(board, panel, refId) and why nothing is found."""
 
 MAY_BE_NAN: dict[tuple[str, str, str], str] = {}
 """(board, panel, refId) and why there is no number."""
