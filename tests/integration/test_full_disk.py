@@ -128,8 +128,8 @@ def test_on_a_full_disk_no_limit_is_taken_and_those_that_are_held_come_back(
             later = exporter.value("last_tick_timestamp_seconds")
             assert later > ticked, "metrics go on"
 
-        assert eventually(lambda: not node.is_read_only(), within_seconds=30.0)
         node.hold(one)
+        assert eventually(lambda: not node.is_read_only(), within_seconds=20.0)
         assert [LEASED_WATTS, BASELINE_WATTS] == node.limits()
 
         with filled(disk):

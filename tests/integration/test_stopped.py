@@ -115,6 +115,20 @@ def test_what_a_unit_calls_at_the_end_puts_the_limit_of_a_frozen_and_killed_serv
     record_property("measured", f"frozen and killed: back {took_seconds:.1f} s after ExecStopPost")
 
 
+@pytest.mark.promise("lease-kill")
+def test_the_next_start_puts_the_limit_of_a_frozen_and_killed_service_back(
+    left: Left, tmp_path: Path, record_property: Measured
+) -> None:
+    again = Exporter(tmp_path, backend="nvml")
+    again.environment = left.driver.environment()
+    took_seconds = seconds_until_back(left, again.launch)
+
+    assert again.process is not None
+    again.process.terminate()
+    assert 0 == again.process.wait(15)
+    record_property("measured", f"killed: back {took_seconds:.1f} s after the next start")
+
+
 def test_a_driver_that_hangs_costs_bounded_time_and_loses_nothing(left: Left) -> None:
     left.driver.plan("nvmlDeviceSetPowerManagementLimit * hang")
 

@@ -9,6 +9,7 @@ import pytest
 from fakes.host import BASELINE_WATTS, GPU, Host
 from joulestat.domain.errors import ControlReadOnly, InvalidLease, StateError
 from joulestat.domain.limit import GrantOutcome
+from joulestat.power.bookkeeping import LOOK_AGAIN_SECONDS
 
 
 @pytest.fixture
@@ -159,3 +160,26 @@ def test_a_disk_that_fills_up_grants_nothing_and_reverts(host: Host) -> None:
     assert [] == list(host.journal.records())
     assert host.governor.lease(GPU) is None
     assert host.audit.verify().ok
+
+
+@pytest.mark.promise("state")
+def test_that_the_disk_is_full_is_told_until_it_has_room_again_without_anybody_asking(
+    host: Host,
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(ControlReadOnly):
+            host.grant(250.0)
+        assert "audit" in str(host.governor.read_only_reason)
+        host.pass_time(LOOK_AGAIN_SECONDS)
+        assert host.governor.read_only_reason is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    host.pass_time(LOOK_AGAIN_SECONDS)
+
+    assert host.governor.read_only_reason is None
+    assert ["recorded_again"] == [each["action"] for each in host.audited()]
+    host.pass_time(LOOK_AGAIN_SECONDS)
+    assert 1 == len(host.audited())

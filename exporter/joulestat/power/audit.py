@@ -192,10 +192,15 @@ class Audit:
         """Find the last record of the file that is there; return why it cannot be continued.
 
         A last line without its end is a record that was never acknowledged: it is cut off.
+
+        Raises:
+            OSError: It cannot be read, or something else lies in its place: nothing is recorded
+                until somebody has taken that away.
         """
         for each in (self._path, chain.head_path(self._path)):
-            # A symbolic link is refused where it is opened.
-            if not each.is_symlink() and (reason := distrust(each)) is not None:
+            if each.is_symlink() or (each.exists() and not each.is_file()):
+                raise OSError(f"{each.name} is no regular file")
+            if (reason := distrust(each)) is not None:
                 return f"of {each.name}: {reason}"
         try:
             head = chain.read_head(self._path)
