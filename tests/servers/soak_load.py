@@ -19,6 +19,10 @@ from servers.soaked_node import GPUS, Caller, SoakedNode
 TRAINERS = 4
 PUSHES_PER_LIFE = 40
 LIVES_PER_RUN = 3
+RUNS_PER_TRAINER = 4
+"""Each is taken up again and again: what is remembered of runs has a bound, but it is not met in
+minutes, and looks like a leak until then."""
+
 LIMITS_WATTS = (150, 180, 210, 240)
 HELD_OPEN = 24
 RESET_AT_THE_END = struct.pack("ii", 1, 0)
@@ -102,18 +106,6 @@ class Load:
         ticks = self.counters.value("joulestat_tick_duration_seconds_count")
         return round(ticks) * GPUS + sum(self.asked.values())
 
-    def fill(self, runs: int) -> None:
-        """Begin and end so many short runs: what is remembered of runs has a bound, once it is met.
-
-        It would look like a leak until then.
-        """
-        with Caller(self.node) as caller:
-            for number in range(runs):
-                ends = _pushes(f"brief-{number}", number, self._uuids, ends=True, count=2)
-                for push in ends:
-                    status, answer = caller.ask("POST", "/v1/push", push)
-                    assert status == 200, (status, answer)
-
     def read_audit(self) -> None:
         """Read the audit log from where it was last read."""
         records = self.node.admin.audit(after=self.audited)
@@ -138,7 +130,7 @@ class Load:
         """Run after run on two GPUs; each is restarted, and not every one says its farewell."""
         with Caller(self.node) as caller:
             for run in itertools.count():
-                name = f"soak-{number}-{run}-{uuid4().hex[:6]}"
+                name = f"soak-{number}-{run % RUNS_PER_TRAINER}"
                 for life in range(LIVES_PER_RUN):
                     last = life + 1 == LIVES_PER_RUN and run % 3 != 0
                     for push in _pushes(name, number, self._uuids, ends=last):
@@ -232,12 +224,10 @@ class Load:
             yield
 
 
-def _pushes(
-    run: str, number: int, uuids: list[str], *, ends: bool, count: int = PUSHES_PER_LIFE
-) -> Iterator[dict[str, object]]:
+def _pushes(run: str, number: int, uuids: list[str], *, ends: bool) -> Iterator[dict[str, object]]:
     """Yield what one life of a training pushes."""
     incarnation = uuid4().hex
-    for seq in range(1, count + 1):
+    for seq in range(1, PUSHES_PER_LIFE + 1):
         phase = "eval" if seq % 10 == 0 else "train"
         yield {
             "run": run,
@@ -250,5 +240,5 @@ def _pushes(
             "totals": {"train": {"steps": seq, "samples": 32 * seq}, "eval": {"steps": seq // 10}},
             "labels": {"job": "soak", "user": f"user-{number}", "team": "soak"},
             "planned_steps": 500,
-            "final": ends and seq == count,
+            "final": ends and seq == PUSHES_PER_LIFE,
         }
