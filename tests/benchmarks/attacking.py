@@ -76,10 +76,12 @@ class Told:
     Attributes:
         text: The figures.
         kept: Whether they are within what is promised of our server.
+        worst: By which attacks of one kind are compared, s or MiB.
     """
 
     text: str
     kept: bool
+    worst: float = 0.0
 
 
 @contextlib.contextmanager
@@ -190,7 +192,8 @@ def closures(target: Target) -> Iterator[tuple[str, Told]]:
     for name, times in closed.items():
         last = f", the last after {max(times):.1f} s" if times else ""
         kept = len(times) == EACH_KIND and max(times) <= CLOSED_SECONDS
-        yield name, Told(f"{len(times)} of {EACH_KIND} closed{last}", kept)
+        worst = max(times) if len(times) == EACH_KIND else math.inf
+        yield name, Told(f"{len(times)} of {EACH_KIND} closed{last}", kept, worst)
 
 
 def burst(target: Target) -> Told:
@@ -217,7 +220,8 @@ def too_large(target: Target, pieces: list[bytes]) -> Told:
                 statuses.add("no answer")
     grown_mib = (attacks.resident_kib(target.pid) - before_kib) / 1024
     text = f"{', '.join(sorted(statuses))}; {grown_mib:+.1f} MiB"
-    return Told(text, kept=statuses <= REFUSALS | {GIVEN_UP} and grown_mib <= MOST_GROWN_MIB)
+    kept = statuses <= REFUSALS | {GIVEN_UP} and grown_mib <= MOST_GROWN_MIB
+    return Told(text, kept, grown_mib)
 
 
 def panic(target: Target, exporter: Exporter) -> Told:
