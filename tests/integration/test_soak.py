@@ -200,7 +200,8 @@ def test_threads_and_descriptors_are_what_they_were(
             "measured",
             f"{each.node.folder.name}: "
             + ", ".join(
-                f"{name} {look.threads} threads and {look.descriptors} descriptors before and after"
+                f"{name} {before[name].threads} threads and {before[name].descriptors} "
+                f"descriptors, then {look.threads} and {look.descriptors}"
                 for name, look in after.items()
             ),
         )
