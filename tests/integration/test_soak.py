@@ -35,10 +35,12 @@ busy, and keeps: a few in all."""
 MOST_BYTES_PER_OPERATION = 1.0
 """1 MiB per 10^6 operations."""
 
-NOISE_BYTES = 1 * MIB
+NOISE_BYTES = 2 * MIB
+"""What memory breathes by: SQLite keeps so much of the pages of a database, and the journal, which
+remembers the answers of a day, comes to that in an hour of leases without end."""
+
 SHORT_NOISE_BYTES = 16 * MIB
-"""What memory breathes by; more in the first minutes, when what has a bound has not met it yet:
-two minutes of energy fifty times a second, some pages of each database."""
+"""More in the first minutes, when two minutes of energy, fifty times a second, are not full yet."""
 
 MOST_DATABASE_BYTES = {"ledger.sqlite": 8 * MIB, "leases.sqlite": 16 * MIB}
 """With its write-ahead log, which is written over once it has 4 MiB. Of the journal's part are
