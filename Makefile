@@ -11,8 +11,8 @@ PYTHON_CODE := exporter dashboards docker tests docs/examples
 WITH_PROMETHEUS := PATH="$$PATH:$(CURDIR)/$(PROMETHEUS)/usr/bin"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak wrong lint format bench boards pictures wheel prometheus \
-	victoria alertmanager clean
+.PHONY: help demo test faults soak fuzz attack promises wrong lint format bench boards pictures \
+	wheel prometheus victoria alertmanager clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,28 @@ format: $(VENV)/installed ## Put the code in shape
 faults: $(VENV)/installed ## Let the drivers' stand-ins misbehave in every way of docs/faults.md (2 minutes)
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
-soak: $(VENV)/installed ## Try 100,000 random plans of driver faults on the meter (8 minutes)
-	FAULT_PLANS=100000 $(BIN)/python -m pytest -q tests/properties/test_fault_plans.py $(ARGS)
+# Each writes what it measured; `make promises` makes docs/promises.md of it.
+PROMISES := .cache/promises
+TWO_AT_ONCE := -q -n 2 --dist loadfile
+
+soak: $(VENV)/installed prometheus ## Kill, race, corrupt and load everything for long (half an hour)
+	FAULT_PLANS=100000 HISTORIES=500 LEASES=10000 KILLS=2000 MUTATIONS=5000 SOAK_MINUTES=10 $(WITH_PROMETHEUS) \
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) --promises $(PROMISES)/soak.json $(SOAKED) $(ARGS)
+SOAKED := $(addprefix tests/,integration/test_soak.py properties/test_fault_plans.py \
+	properties/test_kills.py properties/test_lease_ends.py properties/test_lease_histories.py \
+	properties/test_lease_histories_killed.py properties/test_state_mutations.py properties/test_state_starts.py)
+
+fuzz: $(VENV)/installed prometheus ## Push, name and ask a million hostile things (half an hour)
+	PUSHES=1000000 LABELS=1000000 SCHEMATHESIS_EXAMPLES=10000 $(WITH_PROMETHEUS) \
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) --promises $(PROMISES)/fuzz.json $(FUZZED) $(ARGS)
+FUZZED := $(addprefix tests/properties/,test_push_fuzz.py test_query_values.py test_described_apis.py)
+
+attack: $(VENV)/installed ## Attack a running exporter, and prometheus_client's server beside it (4 minutes)
+	@$(BIN)/python tests/benchmarks/attack.py --promises $(PROMISES)/attack.json $(ARGS)
+
+promises: soak fuzz attack ## Measure every promise, and write docs/promises.md
+	$(WITH_PROMETHEUS) $(BIN)/python -m pytest $(TWO_AT_ONCE) -m promise --promises $(PROMISES)/short.json
+	PYTHONPATH=tests $(BIN)/python -m promises.page $(addprefix $(PROMISES)/,short.json soak.json fuzz.json attack.json)
 
 wrong: $(VENV)/installed ## Ask for advice on 500 broken histories: never one that the truth does not support (3 minutes)
 	WRONG_ANSWERS=500 $(BIN)/python -m pytest -q tests/properties/test_wrong_answers.py $(ARGS)
