@@ -20,6 +20,7 @@ from joulestat.cli.checks.control import NO_ADMIN, check_actuator, check_admin
 from joulestat.cli.checks.exporter import check_exporter
 from joulestat.cli.checks.history import check_prometheus
 from joulestat.cli.checks.host import check_devices, check_installation, check_privilege
+from joulestat.cli.clocks import monotonic_seconds
 from joulestat.cli.configured import read_config
 from joulestat.cli.prometheus_options import many
 from joulestat.cli.secret_file import secret_in
@@ -106,7 +107,9 @@ def doctor(
         *_control(admin_urls or _admin_urls(config), token, trust),
     ]
     try:
-        with PrometheusClient(prometheus_url, timeout_seconds=TIMEOUT_SECONDS) as client:
+        with PrometheusClient(
+            prometheus_url, timeout_seconds=TIMEOUT_SECONDS, monotonic=monotonic_seconds
+        ) as client:
             findings += check_prometheus(client, page, url)
     except HistoryError as error:
         findings.append(explained("Prometheus", Verdict.FAIL, str(error)))

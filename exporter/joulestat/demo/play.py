@@ -89,7 +89,9 @@ class Play:
     def _optimizer(self, scene: Scene, stack: ExitStack) -> Optimizer:
         addresses = scene.addresses
         prometheus = stack.enter_context(
-            PrometheusClient(addresses.prometheus, timeout_seconds=TIMEOUT_SECONDS)
+            PrometheusClient(
+                addresses.prometheus, timeout_seconds=TIMEOUT_SECONDS, monotonic=self._now_seconds
+            )
         )
         admin = AdminClient(addresses.admin, token=scene.token, timeout_seconds=TIMEOUT_SECONDS)
         question = Question(
@@ -133,4 +135,8 @@ class Play:
         return decision.action is Action.HOLD
 
     def _elapsed_seconds(self) -> float:
-        return ns_to_seconds(self._clock.monotonic_ns() - self._began_ns)
+        return self._now_seconds() - ns_to_seconds(self._began_ns)
+
+    def _now_seconds(self) -> float:
+        """Return CLOCK_MONOTONIC, s."""
+        return ns_to_seconds(self._clock.monotonic_ns())
