@@ -70,7 +70,7 @@ def served(
     limits: ServerLimits = USUAL,
 ) -> Iterator[Socket]:
     """Serve a host's governor as the actuator does."""
-    server = ActuatorServer(Verbs(host.governor, host.audit.read, host.clock), peers, spawn, limits)
+    server = ActuatorServer(Verbs(host.governor, host.audit.read), peers, spawn, limits)
     path = folder / "actuator.sock"
     listening = bind(ListenAddress(unix_path=path), unix_mode=0o660)
     thread = threading.Thread(target=server.run, args=(listening,))

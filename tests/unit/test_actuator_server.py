@@ -16,8 +16,6 @@ from fakes.patience import eventually
 from joulestat.actuator.client import ActuatorClient
 from joulestat.actuator.peers import Peer, PeerRule
 from joulestat.actuator.server import ServerLimits
-from joulestat.actuator.verbs import GRANT_BURST, Verbs
-from joulestat.actuator.wire import GrantLease, RevertAll, raw
 from joulestat.config import ListenAddress
 from joulestat.domain.errors import (
     ConfigError,
@@ -32,6 +30,7 @@ from joulestat.domain.limit import GrantOutcome, LeaseRequest, Revert, RevertOut
 from joulestat.loops.listening import bind
 from joulestat.power.audit import AuditPhase
 from joulestat.power.authority import LimitAuthority
+from joulestat.power.request_rate import REQUEST_BURST, REQUEST_INTERVAL_SECONDS
 
 LIST = b'{"protocol":1,"verb":"list"}\n'
 REQUEST = LeaseRequest(250.0, 60.0, "optimizer", "probe")
@@ -98,18 +97,17 @@ def test_a_request_under_one_key_is_done_once(host: Host, actuator: Socket) -> N
 
 
 def test_who_asks_without_end_is_held_up_and_may_still_end_its_lease(
-    host: Host, tmp_path: Path
+    host: Host, actuator: Socket
 ) -> None:
-    verbs = Verbs(host.governor, host.audit.read, host.clock)
-    grant = GrantLease(1, GPU, raw(REQUEST), "alice", dry_run=True)
-    for _ in range(GRANT_BURST):
-        verbs.carry_out(grant)
+    for _ in range(REQUEST_BURST):
+        host.governor.grant(GPU, REQUEST, principal="alice")
 
-    with pytest.raises(TooManyWrites):
-        verbs.carry_out(grant)
-    assert b'"none"' in bytes(verbs.carry_out(RevertAll(1, "alice")))
-    host.clock.advance(1.0)
-    verbs.carry_out(grant)
+    with pytest.raises(TooManyWrites) as refused:
+        actuator.client.grant(GPU, REQUEST, principal="alice", dry_run=True)
+    ended = actuator.client.revert_all(principal="alice")
+
+    assert 0 < refused.value.retry_after_seconds <= REQUEST_INTERVAL_SECONDS
+    assert RevertOutcome.RESTORED is ended[GPU].outcome
 
 
 def test_the_audit_log_is_read_to_the_end(host: Host, actuator: Socket) -> None:

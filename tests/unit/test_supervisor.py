@@ -154,7 +154,7 @@ def test_gpus_that_do_not_answer_are_told_to_people_and_are_a_sign_of_life(
 
 
 def test_an_actuators_socket_answers_while_it_is_served(host: Host, tmp_path: Path) -> None:
-    verbs = Verbs(host.governor, host.audit.read, host.clock)
+    verbs = Verbs(host.governor, host.audit.read)
     server = ActuatorServer(verbs, PeerRule(frozenset()), spawn)
     listening = bind(ListenAddress(unix_path=tmp_path / "actuator.sock"), unix_mode=0o600)
     thread = threading.Thread(target=server.run, args=(listening,))

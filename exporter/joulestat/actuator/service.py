@@ -77,7 +77,7 @@ class ActuatorService:
                 "look", LOOK_INTERVAL_SECONDS, self._cards.look, delay_seconds=LOOK_INTERVAL_SECONDS
             )
             rule = PeerRule(policy.allowed_uids | {ROOT_UID, os.geteuid()}, policy.allowed_gids)
-            verbs = Verbs(self._limits.authority, self._limits.audit_records, clock)
+            verbs = Verbs(self._limits.authority, self._limits.audit_records)
             self._server = ActuatorServer(verbs, rule, spawn)
             self._socket = self._listen(listen, socket_group)
             # Not the look at the cards: it waits for the driver.

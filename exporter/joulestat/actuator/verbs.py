@@ -1,7 +1,6 @@
 """What each of the five verbs does, at whoever holds the limits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Lock
 
 import msgspec
 
@@ -16,20 +15,12 @@ from joulestat.actuator.wire import (
     parse_lease_request,
     raw,
 )
-from joulestat.domain.clock import Clock
-from joulestat.domain.errors import TooManyWrites
 from joulestat.domain.limit import PowerControl
 from joulestat.power.authority import LimitAuthority
 from joulestat.power.leases import OURSELVES, plain_text
-from joulestat.power.write_rate import WriteRate
 
 AuditRecords = Callable[[int, int], Sequence[Mapping[str, object]]]
 """Records after a number (first), at most so many (second), oldest first; may wait for a disk."""
-
-GRANT_INTERVAL_SECONDS = 0.05
-GRANT_BURST = 256
-"""Each request is on the disk twice before it is answered: somebody who renews a lease without end
-must not fill it. Ends of leases are not counted: there are no more of them than leases."""
 
 MAX_AUDIT_RECORDS = 1000
 MAX_AUDIT_BYTES = 1024 * 1024
@@ -38,14 +29,9 @@ MAX_AUDIT_BYTES = 1024 * 1024
 class Verbs:
     """The five verbs. Any thread may call any method."""
 
-    def __init__(
-        self, authority: LimitAuthority, audit_records: AuditRecords, clock: Clock
-    ) -> None:
+    def __init__(self, authority: LimitAuthority, audit_records: AuditRecords) -> None:
         self._authority = authority
         self._audit_records = audit_records
-        self._clock = clock
-        self._lock = Lock()
-        self._grants = WriteRate(interval_seconds=GRANT_INTERVAL_SECONDS, burst=GRANT_BURST)
 
     def listed(self) -> msgspec.Raw:
         """Answer ``list``; never waits."""
@@ -67,7 +53,6 @@ class Verbs:
             case ListControls():
                 return self.listed()
             case GrantLease():
-                self._check_rate()
                 return raw(
                     self._authority.grant(
                         request.gpu_uuid,
@@ -92,18 +77,6 @@ class Verbs:
                 return raw(dict(self._authority.revert_all(principal=request.principal)))
             case ReadAudit():
                 return raw(list(self._audited(request)))
-
-    def _check_rate(self) -> None:
-        with self._lock:
-            now_ns = self._clock.boottime_ns()
-            wait_seconds = self._grants.wait_seconds(now_ns)
-            if wait_seconds > 0:
-                raise TooManyWrites(
-                    "leases were asked for too often lately, whatever their GPUs; the actuator "
-                    f"takes the next request in {wait_seconds:.2f} s",
-                    retry_after_seconds=wait_seconds,
-                )
-            self._grants.take(now_ns)
 
     def _audited(self, request: ReadAudit) -> Iterator[msgspec.Raw]:
         """Yield what fits into one answer, one record at least; whoever wants more asks on."""

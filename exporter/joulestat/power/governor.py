@@ -8,11 +8,7 @@ from types import MappingProxyType
 
 from joulestat.devices.backend import Limiter
 from joulestat.domain.clock import Clock
-from joulestat.domain.errors import (
-    ControlReadOnly,
-    DeviceError,
-    LeaseError,
-)
+from joulestat.domain.errors import ControlReadOnly, DeviceError, LeaseError
 from joulestat.domain.limit import (
     Grant,
     Lease,
@@ -33,6 +29,7 @@ from joulestat.power.planning import ask, plan
 from joulestat.power.policy import LeasePolicy
 from joulestat.power.recovery import take_up
 from joulestat.power.refusals import Refusals
+from joulestat.power.request_rate import RequestRate
 from joulestat.power.reverts import Reverter
 from joulestat.power.side_by_side import Spawn, one_after_the_other
 
@@ -81,6 +78,7 @@ class Governor:
         self._devices = self._made(limiters, {})
         self._ceiling = NodeCeiling(policy, spawn)
         self._refusals = Refusals(self._books, self._publish)
+        self._rate = RequestRate(clock)
         reverter = Reverter(self._books, clock)
         self._granter = Granter(self._books, reverter, clock)
         self._endings = Endings(reverter, clock, policy, spawn, self._publish)
@@ -146,7 +144,7 @@ class Governor:
             InvalidLease: A value is outside what is allowed.
             LeaseLost: The lease or the revision that it was meant for is over.
             LeaseHeld: Another holder has the lease.
-            TooManyWrites: The hardware was written too often lately.
+            TooManyWrites: The hardware was written, or leases were asked for, too often lately.
             ControlReadOnly: The lease cannot be recorded, or the service is stopping.
             LimitWriteFailed: The driver does not answer, refused, or reads back another limit.
         """
@@ -159,6 +157,7 @@ class Governor:
                 gpu_uuid=device_uuid,
                 principal=principal,
             ):
+                self._rate.take()
                 device = self._known(device_uuid)
                 asked = ask(device_uuid, request, principal, idempotency_key, if_match)
                 locks.enter_context(device.held())
