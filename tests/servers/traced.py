@@ -72,8 +72,9 @@ def limit_writes(output: Path, pid: int) -> list[LimitWrite]:
     thread had synced before the note, it had synced before the call, as it does nothing between.
     """
     # Who traces is a moment behind who is traced.
+    ended = re.compile(rf"^{pid} +\+\+\+ exited", re.MULTILINE)
     assert eventually(
-        lambda: f"{pid} +++ exited" in output.read_text(errors="replace"), within_seconds=30.0
+        lambda: ended.search(output.read_text(errors="replace")) is not None, within_seconds=30.0
     )
     done: dict[str, list[Call]] = defaultdict(list)
     found: list[LimitWrite] = []
