@@ -99,11 +99,8 @@ class AdminRig:
         **how: Any,
     ) -> Answer:
         """Ask over the Unix socket, as the operator unless told otherwise."""
-        sent = dict(headers or {})
-        if token is not None:
-            sent["authorization"] = f"Bearer {token}"
-        where = {"client": None, "server": UNIX, "host": "localhost", **how}
-        return call(app or self.app, method, target, headers=sent, **where)
+        where = {**over_the_socket(token, headers), **how}
+        return call(app or self.app, method, target, **where)
 
     def put(self, body: dict[str, Any], *, gpu: str | None = None, **how: Any) -> Answer:
         """Ask for a lease."""
@@ -113,6 +110,16 @@ class AdminRig:
     def limit_watts(self, gpu: str | None = None) -> float:
         """Return what the hardware really stands at."""
         return self.world.limit_watts(gpu or self.gpu)
+
+
+def over_the_socket(
+    token: str | None = OPERATOR, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return how a request comes in over the Unix socket."""
+    sent = dict(headers or {})
+    if token is not None:
+        sent["authorization"] = f"Bearer {token}"
+    return {"headers": sent, "client": None, "server": UNIX, "host": "localhost"}
 
 
 def lease(limit_watts: float = 250.0, **changed: Any) -> dict[str, Any]:

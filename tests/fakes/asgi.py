@@ -32,7 +32,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def call(
+def call(app: Any, method: str, target: str, **how: Any) -> Answer:
+    """Send one request and return the answer; see ``ask``."""
+    return asyncio.run(ask(app, method, target, **how))
+
+
+async def ask(
     app: Any,
     method: str,
     target: str,
@@ -79,7 +84,7 @@ def call(
         "server": server,
         "state": {},
     }
-    return asyncio.run(_exchange(app, scope, chunks, raises))
+    return await _exchange(app, scope, chunks, raises)
 
 
 async def _exchange(

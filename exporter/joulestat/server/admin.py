@@ -24,6 +24,14 @@ from joulestat.server.answers import (
 from joulestat.server.conditions import entity_tag, revision_asked
 from joulestat.server.gates import principal_of
 from joulestat.server.guard import read_json
+from joulestat.server.lanes import (
+    GRANTS_AT_ONCE,
+    GRANTS_PER_GPU,
+    RELEASES_AT_ONCE,
+    RELEASES_PER_GPU,
+    REVERTS_AT_ONCE,
+    Lane,
+)
 from joulestat.server.parameters import flag, number, number_or_none, one
 from joulestat.server.problems import Refused, shown
 from joulestat.server.wire import MAX_EXACT, parse_lease_request
@@ -35,6 +43,9 @@ _USUAL_AUDIT_RECORDS = 100
 
 AuditRecords = Callable[[int, int], Sequence[Mapping[str, object]]]
 """Records after a sequence number (first), at most so many (second), oldest first; may block."""
+
+_EACH = ""
+"""In a lane, what is about all GPUs, or about one that is not here."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -62,6 +73,9 @@ class AdminDoor:
         self._snapshot = snapshot
         self._audit_records = audit_records
         self._wall_seconds = wall_seconds
+        self._grants = Lane(GRANTS_AT_ONCE, GRANTS_PER_GPU)
+        self._releases = Lane(RELEASES_AT_ONCE, RELEASES_PER_GPU)
+        self._reverts = Lane(REVERTS_AT_ONCE, REVERTS_AT_ONCE)
 
     async def gpus(self, _request: Request) -> Response:
         """Answer ``GET /v1/gpus``."""
@@ -92,7 +106,8 @@ class AdminDoor:
         if_match = revision_asked(request)
         wanted = parse_lease_request(await read_json(request, MAX_ADMIN_BYTES))
         principal = principal_of(request)
-        grant = await run_in_threadpool(
+        grant = await self._grants.run(
+            self._known(device_uuid),
             lambda: self._authority.grant(
                 device_uuid,
                 wanted,
@@ -100,7 +115,7 @@ class AdminDoor:
                 dry_run=dry_run,
                 idempotency_key=key,
                 if_match=if_match,
-            )
+            ),
         )
         created = grant.outcome is GrantOutcome.GRANTED
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
@@ -113,14 +128,15 @@ class AdminDoor:
         token = number_or_none(request, "fencing_token", lowest=0, highest=MAX_EXACT)
         if_match = revision_asked(request)
         principal = principal_of(request)
-        revert = await run_in_threadpool(
+        revert = await self._releases.run(
+            self._known(device_uuid),
             lambda: self._authority.release(
                 device_uuid,
                 principal=principal.name,
                 holder=holder,
                 fencing_token=token,
                 if_match=if_match,
-            )
+            ),
         )
         if revert.outcome is RevertOutcome.NONE:
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -131,8 +147,8 @@ class AdminDoor:
     async def revert_all(self, request: Request) -> Response:
         """Answer ``POST /v1/revert-all``: every lease ends, whoever holds it."""
         principal = principal_of(request)
-        reverts = await run_in_threadpool(
-            lambda: self._authority.revert_all(principal=principal.name)
+        reverts = await self._reverts.run(
+            _EACH, lambda: self._authority.revert_all(principal=principal.name)
         )
         failed = [uuid for uuid, end in reverts.items() if end.outcome is RevertOutcome.FAILED]
         if failed:
@@ -147,6 +163,9 @@ class AdminDoor:
         )
         records = await run_in_threadpool(self._audit_records, after, limit)
         return _json(AuditWire([dict(record) for record in records]))
+
+    def _known(self, device_uuid: str) -> str:
+        return device_uuid if device_uuid in self._authority.controls() else _EACH
 
     def _states(self) -> tuple[DeviceState, ...]:
         snapshot = self._snapshot()
