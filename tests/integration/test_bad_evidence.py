@@ -5,10 +5,9 @@ and Prometheus something that spoils the answers. Unspoilt, both GPUs get their 
 each time that it is the spoiling which prevents it.
 """
 
-import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fakes.scripted_server import Received, ScriptedServer, answer_bytes
+from fakes.spoilt_answers import (
+    Spoil,
+    instead,
+    of_another_query,
+    older,
+    raw,
+    twice,
+    unscraped,
+    unspoilt,
+    with_clock,
+    with_key,
+    with_value,
+    without_labels,
+)
 from joulestat.cli.optimize import optimize
 from joulestat.client.admin import AdminClient
 from servers.exporter import Exporter
@@ -29,10 +42,6 @@ TRUTH = {300: Truth(91.2, 0.31), 230: Truth(78.3, 0.322), 165: Truth(69.9, 0.371
 SECONDS = 110.0
 AHEAD_SECONDS = 600.0
 """How long the run still goes on: samples of later are there already, and not asked for."""
-
-Form = dict[str, list[str]]
-Spoil = Callable[[Form, dict[str, Any]], dict[str, Any] | bytes]
-"""Turns Prometheus' answer to a form into another document, or into the bytes of an answer."""
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.promise("evidence")]
 
@@ -110,87 +119,6 @@ def scene(started: Scene) -> Iterator[Scene]:
     started.admin.revert_all()
 
 
-def unspoilt(_: Form, answer: dict[str, Any]) -> dict[str, Any]:
-    return answer
-
-
-def every(*parts: str) -> Callable[[Form], bool]:
-    """Return what tells queries that have all these parts."""
-    return lambda form: all(part in form["query"][0] for part in parts)
-
-
-def points(answer: dict[str, Any]) -> Iterator[list[Any]]:
-    """Yield every (time, value) of an answer, to be changed in place."""
-    for item in answer["data"]["result"]:
-        yield from item.get("values", [item["value"]] if "value" in item else [])
-
-
-def with_key(key: str, value: Any) -> Spoil:
-    def spoil(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-        return {**answer, key: value} if every("joulestat_run_")(form) else answer
-
-    return spoil
-
-
-def with_value(part: str, text: str) -> Spoil:
-    """Put a text in the place of the last value of what is asked with this part."""
-
-    def spoil(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-        if every(part)(form):
-            for pair in list(points(answer))[-1:]:
-                pair[1] = text
-        return answer
-
-    return spoil
-
-
-def instead(answer_of: Callable[[bytes], bytes], part: str = "joulestat_run_") -> Spoil:
-    """Send other bytes, made of the right ones, as the answer to what is asked with this part."""
-
-    def spoil(form: Form, answer: dict[str, Any]) -> dict[str, Any] | bytes:
-        return answer_of(json.dumps(answer).encode()) if every(part)(form) else answer
-
-    return spoil
-
-
-def raw(status: int, body: bytes, content_type: str) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
-
-
-def older(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-    """Let the newest samples be from ten minutes ago."""
-    if every("timestamp(")(form):
-        for pair in points(answer):
-            pair[1] = str(float(pair[1]) - 600.0)
-    return answer
-
-
-def twice(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-    if every("joulestat_run_")(form):
-        answer["data"]["result"] *= 2
-    return answer
-
-
-def of_another_query() -> Spoil:
-    """Answer everything with the first answer of its kind, as a broken cache does."""
-    first: dict[str, dict[str, Any]] = {}
-
-    def spoil(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-        if not every("joulestat_")(form):
-            return answer
-        return first.setdefault(answer["data"]["resultType"], answer)
-
-    return spoil
-
-
-def without_labels(form: Form, answer: dict[str, Any]) -> dict[str, Any]:
-    if every("joulestat_run_")(form):
-        for item in answer["data"]["result"]:
-            item["metric"] = {"x": str(id(item))}
-    return answer
-
-
 PARTIAL = "No StoreAPIs matched: receive-2 is down"
 HTML = b"<html><body>Please log in</body></html>"
 REFUSED: dict[str, tuple[Spoil, str]] = {
@@ -199,6 +127,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "NaN": (with_value("_total", "NaN"), "answered the value nan; the series behind it is broken"),
     "NaN among limits": (with_value("power_limit", "NaN"), "answered the value nan"),
     "stale samples": (older, "samples of the run are too old to act on"),
+    "a server's clock that is ahead": (
+        with_clock(2 * AHEAD_SECONDS),
+        "samples of the run are too old to act on",
+    ),
     "one series twice": (twice, "answered one series twice"),
     "an error": (
         instead(lambda _: raw(500, b'{"status":"error","error":"disk"}', "application/json")),
@@ -253,11 +185,13 @@ def test_bad_evidence_is_refused_with_its_reason_and_no_limit_is_written(
     record_property("measured", f"{what}: 0 limits written")
 
 
-def holds(scene: Scene, spoil: Spoil, run: str = "swept") -> None:
-    done = scene.optimize(spoil, run)
+def holds(scene: Scene, spoil: Spoil) -> str:
+    """See that it holds the best limit; return what it says."""
+    done = scene.optimize(spoil)
 
     assert (0, 2) == (done.exit_code, scene.leases()), done.stdout + done.stderr
-    assert f"{run}: hold 230 W" in done.stdout
+    assert "swept: hold 230 W" in done.stdout
+    return done.stdout
 
 
 def test_good_evidence_is_acted_on_so_it_was_the_spoiling_that_prevented_it(scene: Scene) -> None:
@@ -266,3 +200,38 @@ def test_good_evidence_is_acted_on_so_it_was_the_spoiling_that_prevented_it(scen
 
 def test_a_hint_about_a_query_is_no_word_about_the_data_and_is_logged_only(scene: Scene) -> None:
     holds(scene, with_key("infos", ["PromQL info: metric might not be a counter"]))
+
+
+@pytest.mark.parametrize("off_seconds", [-86_400.0, 86_400.0])
+def test_the_optimizers_own_clock_is_not_asked_so_it_may_be_off_by_a_day(
+    scene: Scene, off_seconds: float, monkeypatch: pytest.MonkeyPatch, record_property: Any
+) -> None:
+    own = time.time
+    monkeypatch.setattr(time, "time", lambda: own() + off_seconds)
+
+    holds(scene, unspoilt)
+    record_property("measured", f"own clock off by {off_seconds:+g} s: decided as without")
+
+
+def test_of_a_minute_without_scrapes_the_counters_growth_counts_and_nothing_is_guessed(
+    scene: Scene, record_property: Any
+) -> None:
+    """``up == 0`` for a minute amid the time at 165 W costs no step and invents none."""
+    at_165_watts = time.time() - SECONDS
+    unseen: list[float] = []
+    gap = unscraped(at_165_watts - 80.0, at_165_watts - 20.0, unseen)
+
+    whole, torn = (row_of(165, holds(scene, spoil)) for spoil in (unspoilt, gap))
+
+    joules_per_step, n_steps = float(torn[2]), int(torn[10])
+    assert unseen
+    assert (whole, 2 * TRUTH[165].joules) == (torn, pytest.approx(joules_per_step, abs=0.05))
+    record_property(
+        "measured", f"a minute unscraped: {joules_per_step:g} J/step of {n_steps} steps as without"
+    )
+
+
+def row_of(watts: int, said: str) -> list[str]:
+    """Return the words of a limit's row in the table of a decision."""
+    (row,) = (line for line in said.splitlines() if line.startswith(f"{watts} W "))
+    return row.split()
