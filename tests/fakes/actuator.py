@@ -80,4 +80,3 @@ def served(
     finally:
         server.stop()
         thread.join(10)
-        path.unlink()

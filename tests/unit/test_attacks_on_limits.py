@@ -76,9 +76,10 @@ def test_nobody_else_may_replace_a_socket_in_a_folder_that_is_made_for_it(tmp_pa
     path = tmp_path / "run" / "joulestat" / "admin.sock"
     before = os.umask(0)
     try:
-        bind(ListenAddress(unix_path=path), unix_mode=0o660).close()
+        with bind(ListenAddress(unix_path=path), unix_mode=0o660):
+            places = (path, path.with_name("admin.sock.lock"), path.parent, path.parent.parent)
+            modes = [each.stat().st_mode & 0o777 for each in places]
     finally:
         os.umask(before)
 
-    modes = [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)]
-    assert [0o660, 0o755, 0o755] == modes
+    assert [0o660, 0o600, 0o755, 0o755] == modes

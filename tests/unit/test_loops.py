@@ -1,9 +1,6 @@
 """Threads, sockets and clocks: the edge of the house."""
 
-import socket
-import stat
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -55,35 +52,6 @@ def test_a_hanging_beat_is_not_waited_for_for_ever() -> None:
 
 def test_a_loop_that_never_started_is_joined_at_once() -> None:
     assert Heartbeat("test", 1.0, lambda: None).join(0.0)
-
-
-def test_a_socket_left_by_a_killed_process_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "push.sock"
-    address = ListenAddress(unix_path=path)
-    bind(address, unix_mode=UNIX_MODE).close()
-    assert path.exists()
-
-    with bind(address, unix_mode=UNIX_MODE) as listening:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-        assert listening.getsockname() == str(path)
-    assert stat.S_IMODE(path.stat().st_mode) == UNIX_MODE
-
-
-def test_a_socket_that_answers_is_not_taken_away(tmp_path: Path) -> None:
-    address = ListenAddress(unix_path=tmp_path / "push.sock")
-
-    with bind(address, unix_mode=UNIX_MODE), pytest.raises(ConfigError, match="another process"):
-        bind(address, unix_mode=UNIX_MODE)
-
-
-def test_a_file_that_is_no_socket_is_not_taken_away(tmp_path: Path) -> None:
-    path = tmp_path / "precious"
-    path.write_text("data")
-
-    with pytest.raises(ConfigError, match="cannot listen"):
-        bind(ListenAddress(unix_path=path), unix_mode=UNIX_MODE)
-    assert path.read_text() == "data"
 
 
 def test_nobody_is_to_be_stopped_where_the_address_is_another_hosts() -> None:

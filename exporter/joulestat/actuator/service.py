@@ -112,8 +112,6 @@ class ActuatorService:
         self._limits.stop()
         if self._look.join(0.5):
             self._cards.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
         self._closing.close()
 
     def revert_all(self) -> None:
@@ -137,7 +135,6 @@ class ActuatorService:
                 # The very name: whoever may write the folder could have put a link there by now.
                 os.chown(listen.unix_path, -1, gid, follow_symlinks=False)
             except (KeyError, OSError) as error:
-                listen.unix_path.unlink(missing_ok=True)
                 why = "there is no such group" if isinstance(error, KeyError) else error.strerror
                 raise ConfigError(
                     f"the socket cannot be given to group {group!r}: {why}; without CAP_CHOWN this "

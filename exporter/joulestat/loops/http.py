@@ -9,11 +9,9 @@ import resource
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from itertools import chain
-from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
@@ -69,8 +67,6 @@ class HttpLoop:
             listeners: What is served where.
         """
         self._listeners = tuple(listeners)
-        # Now, because nobody can ask a closed socket for its name.
-        self._unix_paths = tuple(_unix_paths(listeners))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serves = threading.Event()
         self._enough = asyncio.Event()
@@ -91,8 +87,6 @@ class HttpLoop:
         self._tell(self._enough.set)
         if self._thread.ident is not None:
             self._thread.join(STOP_SECONDS + 1)
-        for path in self._unix_paths:
-            path.unlink(missing_ok=True)
 
     def _tell(self, what: Callable[[], None]) -> bool:
         try:
@@ -187,12 +181,6 @@ def _shares(listeners: Sequence[Listener]) -> list[int]:
     free = wanted if limit == resource.RLIM_INFINITY else limit - RESERVED_DESCRIPTORS
     share = min(1.0, max(0.0, free / max(1, wanted)))
     return [max(FEWEST_CONNECTIONS, int(share * each.most_connections)) for each in listeners]
-
-
-def _unix_paths(listeners: Sequence[Listener]) -> Iterator[Path]:
-    for each in chain.from_iterable(listener.sockets for listener in listeners):
-        if each.family == socket.AF_UNIX:
-            yield Path(each.getsockname())
 
 
 def _uvicorn_config(listener: Listener) -> uvicorn.Config:

@@ -1,10 +1,13 @@
 """Opens the sockets that are listened on."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
 from pathlib import Path
+from typing import IO
 
 from joulestat.config import ListenAddress
 from joulestat.domain.errors import ConfigError
@@ -16,7 +19,8 @@ BACKLOG = 1024
 def bind(address: ListenAddress, *, unix_mode: int) -> socket.socket:
     """Open a listening socket.
 
-    A Unix socket left behind by a killed process is replaced; one that answers is not.
+    A Unix socket left behind by a killed process is replaced; one that answers is not. However
+    many start at once, one of them has it; its name goes when it is closed.
 
     Args:
         address: Where.
@@ -52,24 +56,93 @@ def _bind_tcp(host: str | None, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
+class _UnixListener(socket.socket):
+    """A listening Unix socket that takes its name away when it is closed, and nobody else's."""
+
+    def __init__(self, path: Path, lock: IO[bytes]) -> None:
+        """Make a socket without a name.
+
+        Args:
+            path: What its name will be.
+            lock: Says that the name is this process's; closed with the socket, after all else.
+        """
+        super().__init__(socket.AF_UNIX)
+        self._path, self._lock = path, lock
+        self._inode: int | None = None
+
+    def take_name(self) -> None:
+        """Appear under the name.
+
+        Raises:
+            OSError: It cannot.
+        """
+        self.bind(str(self._path))
+        self._inode = self._path.lstat().st_ino
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        with contextlib.suppress(OSError):
+            if self._inode is not None and self._path.lstat().st_ino == self._inode:
+                self._path.unlink()
+        self._inode = None
+        super().close()
+        self._lock.close()
+
+
 def _bind_unix(path: Path, mode: int) -> socket.socket:
     _make_folder(path.parent)
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                raise OSError(None, "another process listens there")
-        path.unlink()
-    listener = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o777 & ~mode)  # right from the first moment on
+    listener = _UnixListener(path, _locked(path.with_name(path.name + ".lock")))
     try:
-        listener.bind(str(path))
+        _take_away_dead(path)
+        before = os.umask(0o777 & ~mode)  # right from the first moment on
+        try:
+            listener.take_name()
+        finally:
+            os.umask(before)
         listener.listen(BACKLOG)
-    except OSError:
+    except BaseException:
         listener.close()
         raise
-    finally:
-        os.umask(before)
     return listener
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Return a file that one process at a time can have, until it closes it or ends.
+
+    It stays behind when nobody has it: whoever took it away might take away the next one's.
+
+    Raises:
+        OSError: Another process has it, or it cannot be made.
+    """
+    try:
+        # For its owner alone: nobody else can have it, and so keep us from starting.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(None, f"its lock {path} cannot be had ({why}); remove it") from error
+    lock = os.fdopen(file, "r+b", buffering=0)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise OSError(None, "another process listens there") from None
+    return lock
+
+
+def _take_away_dead(path: Path) -> None:
+    """Take away a socket that nobody listens on any more.
+
+    Raises:
+        OSError: Somebody does; somebody who knows nothing of the lock.
+    """
+    if not (path.exists() and stat.S_ISSOCK(path.stat().st_mode)):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        # One whose queue is full would keep a probe that waits for as long as it likes.
+        probe.settimeout(0.0)
+        if probe.connect_ex(str(path)) in (0, errno.EAGAIN):
+            raise OSError(None, "another process listens there")
+    path.unlink()
 
 
 def _make_folder(folder: Path) -> None:
