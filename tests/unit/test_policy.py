@@ -74,6 +74,24 @@ def test_one_request_moves_a_limit_only_so_far(tmp_path: Path) -> None:
     assert "240..360" == refused.value.allowed
 
 
+@pytest.mark.parametrize(
+    ("ceiling_watts", "allowed", "what_to_do"),
+    [(280.0, "240..280", "go there in several steps"),
+     (220.0, "nothing, from there", "nothing that it allows is that near")],
+)  # fmt: skip
+def test_a_step_is_offered_only_to_where_the_policy_lets_a_limit_be(
+    tmp_path: Path, ceiling_watts: float, allowed: str, what_to_do: str
+) -> None:
+    policy = LeasePolicy(max_step_ratio=0.2, bounds=Bounds(ceiling_watts=ceiling_watts))
+    with (
+        host_with(tmp_path, policy) as host,
+        pytest.raises(InvalidLease, match=what_to_do) as refused,
+    ):
+        host.grant(200.0)
+
+    assert allowed == refused.value.allowed
+
+
 def test_the_limits_of_a_node_do_not_add_up_to_more_than_its_ceiling(tmp_path: Path) -> None:
     with host_with(tmp_path, LeasePolicy(node_ceiling_watts=600.0), n_cards=2) as host:
         with pytest.raises(InvalidLease, match=r"make 650 W, but .* allows 600 W") as refused:

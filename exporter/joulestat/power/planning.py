@@ -137,7 +137,7 @@ def plan(device: ControlledDevice, asked: Asked, policy: LeasePolicy, clock: Clo
         target_watts = live.lease.target_watts
     writes = not renews and not same_limit(found_watts, target_watts)
     if writes:
-        check_step(found_watts, target_watts, policy, range_watts)
+        check_step(found_watts, target_watts, policy, device.model, range_watts)
         _check_rate(device, now_ns)
     baseline_watts, before = _inherited(device.record, ending, found_watts, renews=renews)
     _check_way_back(device.uuid, baseline_watts, range_watts)

@@ -107,23 +107,32 @@ def _outside(wanted_watts: float, range_watts: tuple[float, float], whose: str) 
 
 
 def check_step(
-    found_watts: float, wanted_watts: float, policy: LeasePolicy, range_watts: tuple[float, float]
+    found_watts: float,
+    wanted_watts: float,
+    policy: LeasePolicy,
+    model: str,
+    range_watts: tuple[float, float],
 ) -> None:
-    """Refuse a write that moves the limit too far at once.
+    """Refuse a write that moves the limit too far at once; ``check_limit`` comes before.
 
     Raises:
-        InvalidLease: It names how far a write may go from where the limit stands.
+        InvalidLease: It names where a write may go from where the limit stands.
     """
     if policy.max_step_ratio is None:
         return
     step_watts = policy.max_step_ratio * (range_watts[1] - range_watts[0])
     if abs(wanted_watts - found_watts) <= step_watts + LIMIT_TOLERANCE_WATTS:
         return
+    low_watts, high_watts = policy.bounds_of(model).of(*range_watts)
+    least_watts = max(low_watts, found_watts - step_watts)
+    most_watts = min(high_watts, found_watts + step_watts)
+    # The limit may stand so far outside of the policy that no step leads into it.
+    leads_in = least_watts <= most_watts
     raise InvalidLease(
         f"power_limit_watts is {wanted_watts:g}, but the limit stands at {found_watts:g} W and "
-        f"this host's policy lets one request move it by {step_watts:g} W at most; go there in "
-        "several steps",
+        f"this host's policy lets one request move it by {step_watts:g} W at most; "
+        + ("go there in several steps" if leads_in else "nothing that it allows is that near"),
         field="power_limit_watts",
         value=wanted_watts,
-        allowed=f"{found_watts - step_watts:g}..{found_watts + step_watts:g}",
+        allowed=f"{least_watts:g}..{most_watts:g}" if leads_in else "nothing, from there",
     )
