@@ -46,6 +46,16 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
         yield Operator(exporter, folder)
 
 
+def test_a_list_that_knows_of_no_lease_says_why(operator: Operator, tmp_path: Path) -> None:
+    gone = ("--actuator.socket", str(tmp_path / "actuator.sock"))
+    with Exporter(tmp_path / "x", *gone) as exporter:
+        listed = Operator(exporter, tmp_path).types("list")
+
+    assert (0, "") == (operator.types("list").exit_code, operator.types("list").stderr)
+    assert 0 == listed.exit_code
+    assert "no lease is granted now: the actuator does not answer" in listed.stderr
+
+
 def test_a_limit_is_held_listed_and_released(operator: Operator) -> None:
     held = operator.types("set", operator.gpu, "--watts", "180", "--ttl", "60", "--holder", "kim")
     assert held.exit_code == 0, held.output

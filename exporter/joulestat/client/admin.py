@@ -85,6 +85,11 @@ class AdminClient:
         """
         return self._list("GET", "/v1/gpus", "gpus")
 
+    def read_only_reason(self) -> str | None:
+        """Return why no lease can be granted, None where one can."""
+        reason = self._object("GET", "/v1/gpus").get("read_only_reason")
+        return reason if isinstance(reason, str) else None
+
     def gpu(self, uuid: str) -> dict[str, Any]:
         """Return one GPU, with the revision of its lease."""
         return self._object("GET", _gpu_path(uuid))

@@ -60,6 +60,10 @@ def list_leases(client: AdminClient) -> None:
         )
     # UUIDs are there to be copied, so a narrow terminal wraps lines rather than cutting them.
     Console(width=max(Console().width, NEEDED_COLUMNS)).print(table)
+    # An actuator that is gone leaves a table without leases, which says nothing of them.
+    reason = answered(client.read_only_reason)
+    if reason is not None:
+        click.echo(f"joulestat: no lease is granted now: {text(reason)}", err=True)
 
 
 @click.command("set")
