@@ -60,7 +60,7 @@ PRIVILEGE = (
     Promise(
         "split",
         "The process that faces the network holds no capability; the one that sets limits has "
-        "no network, and judges lease, token and policy itself.",
+        "no network, and judges lease, fencing token and policy itself.",
         "CapEff 0; CAP_SYS_ADMIN alone and no inet socket",
     ),
     Promise(
