@@ -3,7 +3,7 @@
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def a_history(folder: Path, seed: int) -> list[Operation]:
     return [*apart, *(each for client in clients for each in client.history)]
 
 
+@pytest.mark.promise("one-holder")
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_a_history_of_eight_clients_is_linearizable(often_switched: None, seed: int) -> None:
     with quick_folder() as folder:
@@ -67,7 +68,10 @@ def test_a_history_of_eight_clients_is_linearizable(often_switched: None, seed: 
     assert is_linearizable(history, LEASE_REGISTER)
 
 
-def test_the_histories_hold_what_they_are_made_for(often_switched: None) -> None:
+@pytest.mark.promise("one-holder")
+def test_the_histories_hold_what_they_are_made_for(
+    often_switched: None, record_property: Callable[[str, object], None]
+) -> None:
     with quick_folder() as folder:
         histories = [a_history(folder / str(seed), seed) for seed in range(4)]
 
@@ -86,8 +90,16 @@ def test_the_histories_hold_what_they_are_made_for(often_switched: None) -> None
         for other in every
         if one.answer is not None and isinstance(one.call, Put) and isinstance(other.call, Put)
     ), "no two clients asked at once"
+    answered = [each.answer[0] for each in every if each.answer]
+    record_property(
+        "measured",
+        f"{len(every) // len(histories)} calls in a history, among them "
+        f"{answered.count('held') // len(histories)} that came upon another holder and "
+        f"{answered.count('lost') // len(histories)} that came too late",
+    )
 
 
+@pytest.mark.promise("one-holder")
 def test_a_governor_without_fencing_is_found_out(
     often_switched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -106,7 +106,10 @@ def revision_once_controlled(service: OverHttp) -> int:
     raise AssertionError("the exporter has not taken control of its GPU")
 
 
-def test_a_history_with_kills_in_the_middle_is_linearizable(exporter: Exporter) -> None:
+@pytest.mark.promise("one-holder")
+def test_a_history_with_kills_in_the_middle_is_linearizable(
+    exporter: Exporter, record_property: Callable[[str, object], None]
+) -> None:
     gpu = uuid_of(exporter)
     clients = [Client(f"client-{n}", random.Random(n)) for n in range(N_CLIENTS)]
     service = OverHttp(exporter, gpu)
@@ -129,6 +132,11 @@ def test_a_history_with_kills_in_the_middle_is_linearizable(exporter: Exporter) 
     assert is_linearizable(history, LEASE_REGISTER)
     unanswered = [each for each in history if each.answer is None]
     assert unanswered, "no kill came while somebody asked: the test is not worth its name"
+    record_property(
+        "measured",
+        f"{KILLS} kills of the exporter amid {len(history)} calls over HTTP, {len(unanswered)} of "
+        "them unanswered: linearizable",
+    )
 
 
 def test_the_audit_log_of_all_these_lives_is_whole(exporter: Exporter) -> None:
