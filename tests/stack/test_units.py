@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from fakes.notify_socket import NotifySocket
+from joulestat.actuator.server import ServerLimits
 from joulestat.config import load_config
 from joulestat.loops.http import RESERVED_DESCRIPTORS
 from joulestat.power.policy import LeasePolicy
+from joulestat.server.lanes import GRANTS_AT_ONCE, RELEASES_AT_ONCE, REVERTS_AT_ONCE
 from stack.stack_files import DOCKER, DROP_INS, JOULESTAT, KUBERNETES, UNITS, unit
 
 pytestmark = pytest.mark.skipif(
@@ -29,6 +31,31 @@ MOST_EXPOSED = {
 
 PROMISED = 2.1
 """Of every unit as it stands; what writes limits of AMD GPUs needs a file in /sys besides."""
+
+MOST_GPUS = 16
+"""On one host."""
+
+OTHER_THREADS = 16
+"""Main thread, event loop, ticks, looks, ends of leases, history, supervisor, passwords."""
+
+READS_AT_ONCE = 40
+"""Of starlette's pool, which has what anyio gives one by default."""
+
+MOST_THREADS = {
+    # Requests; and of each GPU an end that is tried and one that waits in line.
+    "joulestat-actuator.service": ServerLimits().connections + 2 * MOST_GPUS + OTHER_THREADS,
+    # Requests of every kind; a reader for each GPU, and in one process its ends.
+    **dict.fromkeys(
+        ("joulestat.service", "joulestat-single.service"),
+        GRANTS_AT_ONCE
+        + RELEASES_AT_ONCE
+        + REVERTS_AT_ONCE
+        + READS_AT_ONCE
+        + 3 * MOST_GPUS
+        + OTHER_THREADS,
+    ),
+}
+"""While every driver hangs, and whoever may asks as often as possible."""
 
 LONGEST_STOP_SECONDS = 15
 """Requests in flight, every limit that goes back, loops that end, what is written down."""
@@ -136,6 +163,11 @@ def test_a_unit_that_stands_still_is_restarted_and_has_time_to_stop(path: Path) 
     assert "on-failure" == service["Restart"]
     assert int(service["TimeoutStopSec"]) >= LONGEST_STOP_SECONDS
     assert int(service["LimitNOFILE"]) > RESERVED_DESCRIPTORS
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_no_flood_of_requests_takes_the_threads_that_end_leases(path: Path) -> None:
+    assert int(unit(path)["Service"]["TasksMax"]) >= MOST_THREADS[path.name]
 
 
 @pytest.mark.parametrize("command", ["serve", "actuator"])
