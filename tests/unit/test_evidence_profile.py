@@ -208,3 +208,12 @@ def later(items: list[Slice], seconds: float = 400.0) -> list[Slice]:
         )
         for item in items
     ]
+
+
+def test_a_limit_was_just_left_from_the_change_on_also_before_the_next_step_is_done() -> None:
+    profile = build_profile(slices("a", limit=210), LOOSE)
+
+    assert None is profile.left_watts(100, 210)
+    assert 210 == profile.left_watts(100, 215)
+    assert None is profile.left_watts(100, None)
+    assert None is build_profile([], LOOSE).left_watts(100, 215)

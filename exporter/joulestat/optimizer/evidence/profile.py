@@ -91,14 +91,19 @@ class Profile:
             return 0.0
         return sum(block.steps for block in self.blocks if block.visit == last.visit)
 
-    def left_watts(self, least_steps: float) -> int | None:
+    def left_watts(self, least_steps: float, in_force_watts: int | None = None) -> int | None:
         """Return the limit in force before the present one; None where that was longer ago.
 
         Args:
             least_steps: So many steps since then are long.
+            in_force_watts: The present one, of which there may be no step yet; None where unknown.
         """
         last = self.blocks[-1] if self.blocks else None
-        if last is None or self.visit_steps(last.power_limit_watts) >= least_steps:
+        if last is None:
+            return None
+        if in_force_watts is not None and in_force_watts != last.power_limit_watts:
+            return last.power_limit_watts
+        if self.visit_steps(last.power_limit_watts) >= least_steps:
             return None
         before = [block for block in self.blocks if block.visit != last.visit]
         return before[-1].power_limit_watts if before else None

@@ -133,5 +133,5 @@ def site_of(case: Case, min_watts: float) -> Site:
         hint_watts=case.hint_watts,
         known_watts=frozenset(point.power_limit_watts for point in case.profile.points),
         in_force_watts=limits.current_watts,
-        left_watts=case.profile.left_watts(window_steps),
+        left_watts=case.profile.left_watts(window_steps, limits.current_watts),
     )
