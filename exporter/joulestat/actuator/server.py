@@ -74,6 +74,7 @@ class ActuatorServer:
         self._idle: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
         self._busy: set[asyncio.StreamWriter] = set()
         self._refused_uids: set[int] = set()
+        self._talks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serves = threading.Event()
@@ -113,10 +114,19 @@ class ActuatorServer:
         self._serves.set()
         await self._stopping.wait()
         server.close()
+        for each in self._talks:
+            each.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+        # Once round, in which the connections that they gave up are closed.
+        await asyncio.sleep(0)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # So that waiting for the buffer to drain is waiting until the kernel has all of it.
         writer.transport.set_write_buffer_limits(high=0)
+        talk = asyncio.current_task()
+        if talk is not None:
+            self._talks.add(talk)
+            talk.add_done_callback(self._talks.discard)
         try:
             if await self._admits(writer):
                 while await self._answer_one(reader, writer):
