@@ -1,13 +1,16 @@
 """What every test may count on."""
 
+import logging
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fakes.nvml.standin import StandIn, build_library
+from joulestat.cli.logs import LineFormatter
 from promises.results import Gatherer, mark_items
 
 CHECKOUT = Path(__file__).parent.parent
@@ -45,6 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("prometheus"):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo what a command that runs in this process does to the log of all tests after it."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
+    for handler in logging.root.handlers[:]:
+        if isinstance(handler.formatter, LineFormatter):
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

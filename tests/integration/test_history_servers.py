@@ -150,7 +150,7 @@ def test_a_long_run_takes_few_queries(reader: PrometheusHistory, asked: list[Que
 
     assert len(asked) <= 36
     assert sum(record.n_points for record in asked) <= 60_000
-    assert all(record.seconds == 1.0 for record in asked)
+    assert all(record.seconds > 0 for record in asked)
 
 
 def test_samples_and_tokens_are_counted_with_the_steps(reader: PrometheusHistory) -> None:
