@@ -27,7 +27,7 @@ test: lint $(VENV)/frameworks ## Run every check: style, types, floors, tests
 	@.ci/prometheus.sh $(PROMETHEUS) || true
 	@.ci/prometheus.sh $(PROMETHEUS) victoria-metrics || true
 	@.ci/prometheus.sh $(PROMETHEUS) prometheus-alertmanager || true
-	$(WITH_PROMETHEUS) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(WITH_PROMETHEUS) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed ## Check style, types and who imports whom
 	$(BIN)/ruff check $(PYTHON_CODE)
