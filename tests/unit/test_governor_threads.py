@@ -245,3 +245,48 @@ def test_two_writers_never_both_hold_a_card(host: Host) -> None:
     host.governor.revert_all(principal="alice", cause="revert-all")
     assert BASELINE_WATTS == host.card.limit_watts
     assert host.audit.verify().ok
+
+
+def no_thread(_: Callable[[], None]) -> None:
+    """Answer as Python does where the system gives it no more threads."""
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[Host]:
+    """A host on which no thread can be had."""
+    made = Host(tmp_path, IMPATIENT, n_cards=2)
+    made.stop()
+    made.options["spawn"] = no_thread
+    made.start()
+    for gpu in made.cards:
+        made.grant(200.0, gpu=gpu)
+    yield made
+    made.stop()
+
+
+@pytest.mark.promise("lease-end")
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda host: host.pass_time(61.0),
+        lambda host: host.governor.revert_all(principal="alice"),
+        lambda host: host.governor.close(),
+    ],
+    ids=["expiry", "revert-all", "stop"],
+)
+def test_leases_end_also_where_no_thread_can_be_had(
+    crowded: Host, end: Callable[[Host], object]
+) -> None:
+    end(crowded)
+
+    assert {BASELINE_WATTS} == {card.limit_watts for card in crowded.cards.values()}
+
+
+def test_a_device_that_is_busy_holds_up_no_other_where_no_thread_can_be_had(crowded: Host) -> None:
+    with crowded.governor._devices[GPU].held():
+        crowded.pass_time(61.0)
+
+        assert BASELINE_WATTS == crowded.cards[OTHER].limit_watts
+    crowded.pass_time(1.0)
+    assert BASELINE_WATTS == crowded.card.limit_watts

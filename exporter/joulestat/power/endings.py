@@ -12,7 +12,7 @@ from joulestat.power.controlled import ControlledDevice, Ending
 from joulestat.power.leases import OURSELVES, EndCause, LeasePolicy, plain_text
 from joulestat.power.meant import ANY, Meant
 from joulestat.power.reverts import Reverter
-from joulestat.power.side_by_side import FAILED, Spawn, side_by_side
+from joulestat.power.side_by_side import FAILED, Spawn, on_a_thread_or_here, side_by_side
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,13 +81,15 @@ class Endings:
             if not self._reverter.due(device, now_ns):
                 continue
             if not device.lock.locked():
-                self._spawn(partial(self._tend, device, in_line=False))
+                on_a_thread_or_here(partial(self._tend, device, in_line=False), self._spawn)
             elif device.live_record(now_ns) is None and self._takes_place_in_line(device):
                 try:
                     self._spawn(partial(self._tend, device, in_line=True))
-                except BaseException:
+                except BaseException as error:
                     self._leaves_line(device)
-                    raise
+                    # No more threads: to wait here would hold up the others, so at the next look.
+                    if not isinstance(error, RuntimeError):
+                        raise
 
     def _tend(self, device: ControlledDevice, *, in_line: bool) -> None:
         try:
