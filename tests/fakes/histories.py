@@ -10,7 +10,7 @@ from joulestat.domain.run import Cell, Claim, Counts, Phase, RunLabels, RunState
 from joulestat.domain.snapshot import DeviceState
 from joulestat.domain.tariff import Tariff
 from joulestat.runs.history.file import NodeIdentity
-from joulestat.runs.history.keeper import HistoryKeeper
+from joulestat.runs.history.keeper import MOST_BYTES, HistoryKeeper
 from joulestat.runs.history.reader import HistoryReader
 from joulestat.runs.history.records import HistoryPage
 from joulestat.runs.history.schema import FILE_NAME
@@ -27,10 +27,16 @@ class KeptNode:
     """One exporter's history; time is in seconds after ``BEGIN_SECONDS``."""
 
     def __init__(
-        self, folder: Path, name: str = "node-1", *, retention_seconds: float = MONTH_SECONDS
+        self,
+        folder: Path,
+        name: str = "node-1",
+        *,
+        retention_seconds: float = MONTH_SECONDS,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self.path = folder / FILE_NAME
         self.name, self.retention_seconds = name, retention_seconds
+        self.most_bytes = most_bytes
         self.cells: dict[str, dict[tuple[Phase, str], Cell]] = {}
         self.births: dict[str, float] = {}
         self.ends: dict[str, float] = {}
@@ -46,7 +52,7 @@ class KeptNode:
     def start(self) -> None:
         """Start keeping, from what an earlier process left in the file."""
         identity = NodeIdentity(self.name, f"memory-of-{self.name}", Tariff(0.3, "EUR"))
-        self.keeper = HistoryKeeper(self.path, identity, self.retention_seconds)
+        self.keeper = HistoryKeeper(self.path, identity, self.retention_seconds, self.most_bytes)
 
     def plan(self, run: str, steps: int, budget_joules: float) -> None:
         """Let a run say how many steps it is to make, on how much energy."""

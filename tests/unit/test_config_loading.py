@@ -56,6 +56,7 @@ def test_every_setting_can_be_given_in_every_place(load: Load, option) -> None:
         "log.format": "json", "simulated.model": "H100", "push.allow-remote": "yes",
         "web.listen-address": "unix:/w.sock", "web.config.file": "/w",
         "admin.web-config-file": "/a", "policy.file": "/p", "actuator.socket": "/k",
+        "history.max-size": "7MiB",
     }.get(option.key, "7")  # fmt: skip
     needed = {"admin.token-file": "/t", "tariff.currency": "EUR"}
     needed = {key: value for key, value in needed.items() if key != option.key}

@@ -26,6 +26,8 @@ _UNIT_SECONDS = {
     "h": Fraction(3600),
     "d": Fraction(86_400),
 }
+_SIZE = re.compile(r"([0-9]{1,15})(|KiB|MiB|GiB|TiB)")
+_UNIT_BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {
@@ -87,6 +89,30 @@ def duration_text(seconds: float) -> str:
         if count >= 1 and count.denominator == 1:
             return f"{count}{unit}"
     return f"{seconds * 1000:g}ms" if seconds else "0s"
+
+
+def size(lowest_bytes: int, highest_bytes: int) -> Kind[int]:
+    """Bytes, written as ``512MiB``, ``1GiB`` or a plain number of bytes."""
+    allowed = (
+        f"a size from {size_text(lowest_bytes)} to {size_text(highest_bytes)} in KiB, MiB, GiB or "
+        "TiB, or a whole number of bytes"
+    )
+
+    def parse(text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        if found is None:
+            raise ValueError
+        return int(_within(int(found[1]) * _UNIT_BYTES[found[2]], lowest_bytes, highest_bytes))
+
+    return Kind("size", allowed, parse)
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size as people write it: ``1GiB``, ``1536MiB``, ``1000``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % _UNIT_BYTES[unit] == 0:
+            return f"{size_bytes // _UNIT_BYTES[unit]}{unit}"
+    return str(size_bytes)
 
 
 def integer(lowest: int, highest: int) -> Kind[int]:

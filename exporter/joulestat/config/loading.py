@@ -146,7 +146,10 @@ def _build(
             retention_seconds=settings.require(options.PUSH_RETENTION),
             allow_remote=settings.require(options.PUSH_ALLOW_REMOTE),
         ),
-        history=HistoryConfig(retention_seconds=settings.require(options.HISTORY_RETENTION)),
+        history=HistoryConfig(
+            retention_seconds=settings.require(options.HISTORY_RETENTION),
+            max_size_bytes=settings.require(options.HISTORY_MAX_SIZE),
+        ),
         simulated=SimulatedConfig(
             model=settings.require(options.SIMULATED_MODEL),
             gpus=settings.require(options.SIMULATED_GPUS),

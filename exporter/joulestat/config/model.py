@@ -92,9 +92,15 @@ class PushConfig:
 
 @dataclass(frozen=True, slots=True)
 class HistoryConfig:
-    """The exporter's own history of runs; a retention of 0 s means that there is none."""
+    """The exporter's own history of runs.
+
+    Attributes:
+        retention_seconds: How long it is kept; 0 means that there is none.
+        max_size_bytes: What it may take; above it, what is oldest goes before its time.
+    """
 
     retention_seconds: float = 2_592_000.0
+    max_size_bytes: int = 1_073_741_824
 
 
 @dataclass(frozen=True, slots=True)

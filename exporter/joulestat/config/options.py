@@ -170,6 +170,12 @@ HISTORY_RETENTION = Option(
     "30d",
     "How long the exporter keeps its own history of runs, in history.sqlite; 0 keeps none.",
 )
+HISTORY_MAX_SIZE = Option(
+    "history.max-size",
+    kinds.size(1024**2, 1024**4),
+    "1GiB",
+    "What history.sqlite may hold; above it, runs that ended longest ago go before their time.",
+)
 SIMULATED_MODEL = Option(
     "simulated.model",
     kinds.word(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}", "the name of a simulated card, such as V100"),
@@ -254,6 +260,7 @@ OPTIONS: tuple[Option[object], ...] = (
     PUSH_RETENTION,
     PUSH_ALLOW_REMOTE,
     HISTORY_RETENTION,
+    HISTORY_MAX_SIZE,
     SIMULATED_MODEL,
     SIMULATED_GPUS,
     SIMULATED_SEED,

@@ -163,13 +163,14 @@ class Service:
         return memory, self._build_ledger(memory)
 
     def _build_history(self, instance: str) -> HistoryKeeper | None:
-        retention_seconds = self._config.history.retention_seconds
-        if not retention_seconds:
+        kept = self._config.history
+        if not kept.retention_seconds:
             return None
         return HistoryKeeper(
             self._config.state_path / FILE_NAME,
             NodeIdentity(platform.node(), instance, self._config.tariff),
-            retention_seconds,
+            kept.retention_seconds,
+            kept.max_size_bytes,
         )
 
     def _on_write(self, device_uuid: str) -> None:

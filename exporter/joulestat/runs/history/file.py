@@ -12,6 +12,7 @@ from joulestat.domain.run import Cell, Counts, Phase
 from joulestat.domain.tariff import Tariff
 from joulestat.runs.history.looks import RUNS_KEPT, Batch
 from joulestat.runs.history.merging import KnownRun, RunKey
+from joulestat.runs.history.room import MOST_PARTS, ROOM_RATIO, drop_part, size_bytes
 from joulestat.runs.history.schema import SCHEMA, TABLES
 from joulestat.runs.history.writing import Writing
 
@@ -120,6 +121,32 @@ class HistoryFile:
                     f"DELETE FROM {table} WHERE run_id IN {gone}",  # noqa: S608
                     (before_ms,),
                 )
+
+    def keep_within(self, most_bytes: int) -> bool:
+        """Delete what is oldest where the file holds too much; see ``room``.
+
+        The file itself does not shrink: what is free in it is written to before it grows.
+
+        Returns:
+            Whether it held too much.
+
+        Raises:
+            StateError: Not all that should have been was deleted.
+        """
+        if self._size_bytes() <= most_bytes:
+            return False
+        for _ in range(MOST_PARTS):
+            with self._transaction():
+                dropped = drop_part(self._connection)
+            if not dropped or self._size_bytes() <= most_bytes * (1 - ROOM_RATIO):
+                break
+        return True
+
+    def _size_bytes(self) -> int:
+        try:
+            return size_bytes(self._connection)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def close(self) -> None:
         """Close the file. Idempotent."""

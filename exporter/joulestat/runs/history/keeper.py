@@ -17,19 +17,28 @@ LOOKS_WAITING = 1024
 
 PRUNE_MS = 3_600_000
 
+MOST_BYTES = 1024**3
+
 log = logging.getLogger(__name__)
 
 
 class HistoryKeeper:
     """Owns the history file. A file that fails is logged once, counted, and tried again."""
 
-    def __init__(self, path: Path, identity: NodeIdentity, retention_seconds: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: NodeIdentity,
+        retention_seconds: float,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         """Prepare; the file is opened by the first ``flush``.
 
         Args:
             path: Where the file is.
             identity: Whose history it is.
             retention_seconds: How long rows are kept.
+            most_bytes: What they may take; what is oldest goes earlier where they would take more.
         """
         self.failures = 0
         self._path, self._identity = path, identity
@@ -41,6 +50,8 @@ class HistoryKeeper:
         self._unwritten: Batch | None = None
         self._failing = False
         self._prune_due_ms = 0
+        self._most_bytes = most_bytes
+        self._tell_due_ms = 0
 
     def note(self, snapshot: Snapshot, changed: Iterable[RunState]) -> None:
         """Take a look to be written later. Any thread; never waits.
@@ -85,6 +96,15 @@ class HistoryKeeper:
         if now_ms >= self._prune_due_ms:
             file.prune(now_ms - self._retention_ms)
             self._prune_due_ms = now_ms + PRUNE_MS
+        if file.keep_within(self._most_bytes) and now_ms >= self._tell_due_ms:
+            log.warning(
+                "event=history_full path=%s max_size_bytes=%d cure=%r",
+                self._path,
+                self._most_bytes,
+                "what is oldest goes before history.retention; if that is too soon, see who "
+                "pushes so many runs, or raise history.max-size",
+            )
+            self._tell_due_ms = now_ms + PRUNE_MS
 
     def _gathered(self) -> Batch | None:
         observer = self._observer
