@@ -203,6 +203,19 @@ def test_a_crash_loses_no_joule_only_when_the_last_ones_were_spent(node: KeptNod
     )
 
 
+def test_a_run_that_ended_with_the_last_look_before_a_crash_is_not_left_out(node: KeptNode) -> None:
+    started(node).look(10.0007)
+    node.keeper.flush()
+    node.begin("short", 10)
+    node.grow("short")
+    node.end("short", 10.0007)
+
+    node.start()
+    node.look(11)
+
+    assert [1] == [total.steps for total in node.page("short").totals]
+
+
 def test_counters_of_an_older_ledger_are_waited_for(node: KeptNode) -> None:
     started(node).train("r", range(1, 10))
     node.keeper.flush()

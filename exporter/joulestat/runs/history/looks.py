@@ -155,7 +155,9 @@ class Observer:
             return True
         birth_ms = key[1]
         if state.end_seconds is not None and (
-            birth_ms < self._begun_ms or state.end_seconds * MS_PER_SECOND < self._known_until_ms
+            birth_ms < self._begun_ms
+            # Rounded as that is: else a run that ended at the very look would be left out.
+            or round(state.end_seconds * MS_PER_SECOND) < self._known_until_ms
         ):
             return False
         # Born before the file: where counting starts. Born since: its first values count whole.
