@@ -46,14 +46,14 @@ faults: $(VENV)/installed ## Let the drivers' stand-ins misbehave in every way o
 PROMISES := .cache/promises
 TWO_AT_ONCE := -q -n 2 --dist loadfile
 
-soak: $(VENV)/installed prometheus ## Kill, race, corrupt and load everything for long (half an hour)
+soak: $(VENV)/installed prometheus ## Kill, race, corrupt and load everything for long (20 minutes)
 	FAULT_PLANS=100000 HISTORIES=500 LEASES=10000 KILLS=2000 MUTATIONS=5000 SOAK_MINUTES=10 $(WITH_PROMETHEUS) \
 	$(BIN)/python -m pytest $(TWO_AT_ONCE) --promises $(PROMISES)/soak.json $(SOAKED) $(ARGS)
 SOAKED := $(addprefix tests/,integration/test_soak.py properties/test_fault_plans.py \
 	properties/test_kills.py properties/test_lease_ends.py properties/test_lease_histories.py \
 	properties/test_lease_histories_killed.py properties/test_state_mutations.py properties/test_state_starts.py)
 
-fuzz: $(VENV)/installed prometheus ## Push, name and ask a million hostile things (half an hour)
+fuzz: $(VENV)/installed prometheus ## Push, name and ask a million hostile things (40 minutes)
 	PUSHES=1000000 LABELS=1000000 SCHEMATHESIS_EXAMPLES=10000 $(WITH_PROMETHEUS) \
 	$(BIN)/python -m pytest $(TWO_AT_ONCE) --promises $(PROMISES)/fuzz.json $(FUZZED) $(ARGS)
 FUZZED := $(addprefix tests/properties/,test_push_fuzz.py test_query_values.py test_described_apis.py)

@@ -19,7 +19,7 @@ INTRODUCTION = """\
 A service that can slow down a company's training must be the safest thing on its node. Each row
 is a promise with its figure, and what tests of this repository measured when the page was written,
 on a shared 2-core machine without a GPU, over stand-ins for the drivers. `make promises` runs them
-all, in about half an hour, and writes the page anew; `make test` runs a short version of each. What
+all, in about an hour, and writes the page anew; `make test` runs a short version of each. What
 is out of scope, and who may do what, is in [Security](SECURITY.md).
 """
 
