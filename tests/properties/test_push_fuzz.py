@@ -275,7 +275,7 @@ def test_prometheus_scrapes_the_page_under_the_limits_that_operators_set(
 def test_no_text_makes_two_lines_of_one_log_record() -> None:
     rng = random.Random(SEED)
     # Of its own, because nobody else may see this: no encoding can carry it to another process.
-    log, logger = ForgedLine(), logging.Logger("fuzz")
+    log, logger = ForgedLine(), logging.Logger("fuzz")  # noqa: LOG001 - see above
     logger.addHandler(log)
     for _ in range(PUSHES // 10):
         text = "".join(
