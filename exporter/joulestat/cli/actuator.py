@@ -8,11 +8,16 @@ from pathlib import Path
 import click
 
 from joulestat.actuator.service import ActuatorService
-from joulestat.cli.configured import FAILURE, USAGE_ERROR, read_config
+from joulestat.cli.configured import (
+    FAILURE,
+    USAGE_ERROR,
+    read_config,
+    setting_flags,
+    telling_errors,
+)
 from joulestat.cli.logs import configure_logging
 from joulestat.cli.signals import Signals
-from joulestat.config import OPTIONS, ListenAddress
-from joulestat.domain.errors import ConfigError, JoulestatError
+from joulestat.config import ListenAddress
 from joulestat.loops.driver_threads import spawn
 from joulestat.loops.system_clock import SystemClock
 
@@ -32,20 +37,6 @@ SETTINGS = (
 """Which of the exporter's settings are the actuator's too."""
 
 log = logging.getLogger(__name__)
-
-
-def actuator_options(command: click.Command) -> click.Command:
-    """Give the command one flag for each of its settings."""
-    by_key = {option.key: option for option in OPTIONS}
-    for option in (by_key[key] for key in reversed(SETTINGS)):
-        default = "" if option.default is None else f" [{option.default}]"
-        command.params.insert(
-            0,
-            click.Option(
-                [option.flag, option.parameter], metavar="VALUE", help=option.help + default
-            ),
-        )
-    return command
 
 
 @click.command()
@@ -68,6 +59,7 @@ def actuator_options(command: click.Command) -> click.Command:
     metavar="FILE",
     help="YAML file, as the exporter's; environment variables override it, flags both.",
 )
+@setting_flags(*SETTINGS)
 def actuator(
     listen_address: str, socket_group: str | None, config_file: Path | None, **flags: object
 ) -> None:
@@ -83,20 +75,15 @@ def actuator(
     signals, failed = Signals(), threading.Event()
     service = None
     try:
-        service = ActuatorService(
-            config, SystemClock(), listen, socket_group, on_failure=failed.set
-        )
-        if not signals.end:
-            service.start()
-        while not (signals.end or failed.is_set()):
-            if signals.wait(0.5):
-                spawn(service.revert_all)
-    except ConfigError as error:
-        click.echo(f"joulestat: {error}", err=True)
-        sys.exit(USAGE_ERROR)
-    except JoulestatError as error:
-        click.echo(f"joulestat: {error}", err=True)
-        sys.exit(FAILURE)
+        with telling_errors():
+            service = ActuatorService(
+                config, SystemClock(), listen, socket_group, on_failure=failed.set
+            )
+            if not signals.end:
+                service.start()
+            while not (signals.end or failed.is_set()):
+                if signals.wait(0.5):
+                    spawn(service.revert_all)
     finally:
         if service is not None:
             log.info("event=stopping")
@@ -118,6 +105,3 @@ def _unix_socket(text: str) -> ListenAddress:
         )
         sys.exit(USAGE_ERROR)
     return address
-
-
-actuator_options(actuator)

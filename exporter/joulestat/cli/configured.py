@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from joulestat.config import OPTIONS, Config, load_config
-from joulestat.domain.errors import ConfigError
+from joulestat.domain.errors import ConfigError, JoulestatError
 
 USAGE_ERROR = 2
 FAILURE = 1
@@ -30,6 +31,19 @@ def read_config(file: Path | None, flags: dict[str, object]) -> Config:
     except ConfigError as error:
         click.echo(f"joulestat: {error}", err=True)
         sys.exit(USAGE_ERROR)
+
+
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """Exit 2 for a configuration that cannot be, 1 for what else fails, with one clear line."""
+    try:
+        yield
+    except ConfigError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(USAGE_ERROR)
+    except JoulestatError as error:
+        click.echo(f"joulestat: {error}", err=True)
+        sys.exit(FAILURE)
 
 
 def setting_flags(*keys: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

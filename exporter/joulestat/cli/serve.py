@@ -1,16 +1,14 @@
 """``joulestat serve``: the exporter."""
 
 import logging
-import sys
 from pathlib import Path
 
 import click
 
-from joulestat.cli.configured import FAILURE, USAGE_ERROR, read_config
+from joulestat.cli.configured import read_config, telling_errors
 from joulestat.cli.logs import configure_logging
 from joulestat.cli.signals import Signals
 from joulestat.config import OPTIONS
-from joulestat.domain.errors import ConfigError, JoulestatError
 from joulestat.loops.driver_threads import spawn
 from joulestat.loops.system_clock import SystemClock
 from joulestat.service import Service
@@ -52,18 +50,13 @@ def serve(config_file: Path | None, **flags: object) -> None:
     signals = Signals()
     service = None
     try:
-        service = Service(config, SystemClock())
-        if not signals.end:
-            service.start()
-        while not signals.end:
-            if signals.wait(1.0):
-                spawn(service.revert_all)
-    except ConfigError as error:
-        click.echo(f"joulestat: {error}", err=True)
-        sys.exit(USAGE_ERROR)
-    except JoulestatError as error:
-        click.echo(f"joulestat: {error}", err=True)
-        sys.exit(FAILURE)
+        with telling_errors():
+            service = Service(config, SystemClock())
+            if not signals.end:
+                service.start()
+            while not signals.end:
+                if signals.wait(1.0):
+                    spawn(service.revert_all)
     finally:
         if service is not None:
             log.info("event=stopping")
