@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from joulestat.cli import COMMANDS
 from joulestat.cli.group import joulestat
 from joulestat.config import OPTIONS, load_config
+from joulestat.domain.errors import ConfigError
 from stack import stack_files
 from stack.stack_files import Invocation, invocations, invocations_in
 
@@ -24,14 +24,10 @@ def parse(arguments: Sequence[str]) -> None:
     left = list(arguments)
     while isinstance(command, click.Group):
         name = left.pop(0)
-        if command is joulestat and name not in COMMANDS:
-            pytest.skip(f"this version has no command {name}")
         chosen = command.get_command(context, name)
         assert chosen is not None, f"no command {name}"
         command, context = chosen, click.Context(chosen, context, info_name=name)
     known = {flag for parameter in command.params for flag in parameter.opts}
-    if command.name == "revert-all" and "--offline" in left and "--offline" not in known:
-        pytest.skip("this version's revert-all has no --offline")
     given, rest, _ = command.make_parser(context).parse_args(left)
     assert [] == rest, f"of these flags there are only {sorted(known)}"
     for parameter in command.params:
@@ -91,7 +87,5 @@ def test_the_package_understands_what_the_manifests_call(overlay: str) -> None:
     ],
 )
 def test_a_command_line_that_is_wrong_is_found(arguments: tuple[str, ...]) -> None:
-    with pytest.raises((click.ClickException, AssertionError, Exception)) as found:
+    with pytest.raises((click.ClickException, AssertionError, ConfigError)):
         parse(arguments)
-
-    assert not isinstance(found.value, pytest.skip.Exception)

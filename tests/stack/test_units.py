@@ -15,6 +15,7 @@ from joulestat.actuator.server import ServerLimits
 from joulestat.config import load_config
 from joulestat.loops.http import RESERVED_DESCRIPTORS
 from joulestat.power.policy import LeasePolicy
+from joulestat.power.policy_file import read_policy
 from joulestat.server.lanes import GRANTS_AT_ONCE, RELEASES_AT_ONCE, REVERTS_AT_ONCE
 from stack.stack_files import DOCKER, DROP_INS, JOULESTAT, KUBERNETES, UNITS, unit
 
@@ -213,13 +214,12 @@ def test_the_exporter_looks_for_the_actuator_where_it_listens() -> None:
     ids=["systemd", "kubernetes"],
 )
 def test_the_actuator_takes_the_policy(tmp_path: Path, path: Path) -> None:
-    policy_file = pytest.importorskip("joulestat.power.policy_file", reason="no actuator yet")
     copied = tmp_path / path.name
     # The exporter's user, which is not on this host.
     copied.write_text(path.read_text().replace("[joulestat]", "[10400]"))
     copied.chmod(0o644)
 
-    policy = policy_file.read_policy(copied, LeasePolicy())
+    policy = read_policy(copied, LeasePolicy())
 
     assert frozenset({10400}) == policy.allowed_uids
     assert 3600.0 == policy.lease.max_ttl_seconds
