@@ -97,3 +97,19 @@ def no_advice(run: str = "x", reason: str = "Nothing is measured.") -> Decision:
         run, Action.NONE, None, reason, {"name": "slowdown", "max_slowdown": 1.05},
         None, (), None, None, (),
     )  # fmt: skip
+
+
+def to_hold(uuids: Sequence[str], *, watts: int = 200, run: str = "llama") -> Decision:
+    """Return the bare decision to hold a limit on some GPUs."""
+    return Decision(
+        run=run,
+        action=Action.HOLD,
+        power_limit_watts=watts,
+        reason="because",
+        objective={"name": "energy"},
+        reference_power_limit_watts=300,
+        points=(),
+        expected=None,
+        window=None,
+        gpu_uuids=tuple(uuids),
+    )

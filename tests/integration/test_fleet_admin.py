@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from fakes.certificates import Certificates, make_certificates, sign
+from fakes.decisions import to_hold
 from fakes.scripted_server import ScriptedServer, answer_bytes
 from joulestat.cli.admin_flags import AdminFlags
 from joulestat.cli.admin_options import ADMIN
@@ -19,7 +20,7 @@ from joulestat.cli.prometheus_options import many
 from joulestat.client.admin import AdminClient
 from joulestat.client.encrypted import tls_context
 from joulestat.domain.errors import AdminError
-from joulestat.domain.plan import Action, Decision
+from joulestat.domain.plan import Decision
 from joulestat.optimizer.publish import LeasePublisher
 from servers.exporter import Exporter
 from servers.tls_front import TlsFront
@@ -56,7 +57,7 @@ class Fleet:
         )  # fmt: skip
 
     def decision(self, watts: int = 200) -> Decision:
-        return a_decision([*self.uuids[0], *self.uuids[1]], watts=watts)
+        return to_hold([*self.uuids[0], *self.uuids[1]], watts=watts)
 
     def leased(self) -> list[set[float]]:
         """Return the limits that leases hold, node by node."""
@@ -97,21 +98,6 @@ def fleet(started: Fleet) -> Iterator[Fleet]:
     yield started
     for exporter in started.exporters:
         AdminClient(f"unix:{exporter.admin_socket}", exporter.token).revert_all()
-
-
-def a_decision(uuids: list[str], *, watts: int = 200, run: str = "llama") -> Decision:
-    return Decision(
-        run=run,
-        action=Action.HOLD,
-        power_limit_watts=watts,
-        reason="because",
-        objective={"name": "energy"},
-        reference_power_limit_watts=300,
-        points=(),
-        expected=None,
-        window=None,
-        gpu_uuids=tuple(uuids),
-    )
 
 
 def publisher(*arguments: str) -> LeasePublisher:
@@ -159,7 +145,7 @@ def test_a_template_finds_every_node_by_its_label(fleet: Fleet, tmp_path: Path) 
     holder = publisher(
         "--admin.url-template", template, "--admin.token-file", str(token), *fleet.tls
     )
-    first = a_decision(fleet.uuids[0], watts=200)
+    first = to_hold(fleet.uuids[0], watts=200)
 
     assert () == holder.publish(first, fleet.instances).errors
     assert [{200.0}, set()] == fleet.leased()
@@ -192,7 +178,7 @@ def test_a_node_without_an_address_is_refused_before_anything_is_sent_and_others
     holder = publisher("--admin.addresses-file", str(path), *fleet.tls)
     connections = fleet.fronts[0].connections
     both = holder.publish(fleet.decision(), fleet.instances)
-    held = a_decision(fleet.uuids[0], run="other")
+    held = to_hold(fleet.uuids[0], run="other")
 
     assert connections == fleet.fronts[0].connections
     assert (
@@ -211,7 +197,7 @@ def test_a_run_that_moves_to_a_node_without_an_address_keeps_no_lease(
 ) -> None:
     path = addresses_file(fleet, tmp_path, n_nodes=1)
     holder = publisher("--admin.addresses-file", str(path), *fleet.tls)
-    holder.publish(a_decision(fleet.uuids[0]), fleet.instances)
+    holder.publish(to_hold(fleet.uuids[0]), fleet.instances)
     published = holder.publish(fleet.decision(), fleet.instances)
 
     assert tuple(fleet.uuids[0]) == published.released

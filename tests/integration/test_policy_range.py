@@ -6,8 +6,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fakes.decisions import to_hold
 from joulestat.client.admin import AdminClient
-from joulestat.domain.plan import Action, Decision
 from joulestat.optimizer.addresses.given import GivenAddresses
 from joulestat.optimizer.publish import LeasePublisher
 from servers.exporter import Exporter
@@ -38,21 +38,6 @@ def admin(exporter: Exporter) -> Iterator[AdminClient]:
     client.revert_all()
 
 
-def decision(uuids: list[str], watts: int) -> Decision:
-    return Decision(
-        run="llama",
-        action=Action.HOLD,
-        power_limit_watts=watts,
-        reason="because",
-        objective={"name": "energy"},
-        reference_power_limit_watts=300,
-        points=(),
-        expected=None,
-        window=None,
-        gpu_uuids=tuple(uuids),
-    )
-
-
 def held(admin: AdminClient) -> list[float | None]:
     return [gpu["lease"] and gpu["lease"]["power_limit_watts"] for gpu in admin.gpus()]
 
@@ -78,16 +63,16 @@ def test_a_step_that_is_too_long_is_refused_for_that_round_and_the_run_stays_as_
 ) -> None:
     uuids = [gpu["gpu_uuid"] for gpu in admin.gpus()]
     publisher = LeasePublisher(GivenAddresses([admin]), 60.0)
-    assert () == publisher.publish(decision(uuids, 285)).errors
+    assert () == publisher.publish(to_hold(uuids, watts=285)).errors
     publisher.begin_round()
-    published = publisher.publish(decision(uuids, 182))
+    published = publisher.publish(to_hold(uuids, watts=182))
 
     assert (tuple(uuids), ()) == (published.leased, published.released)
     assert "lets one request move it by 100 W at most" in published.errors[0]
     assert published.errors[0].endswith("; its run stays as it was for this round")
     assert [285.0, 285.0] == held(admin)
     publisher.begin_round()
-    assert () == publisher.publish(decision(uuids, 185)).errors
+    assert () == publisher.publish(to_hold(uuids, watts=185)).errors
 
 
 def test_what_the_node_has_no_room_for_is_refused_for_that_round_and_nothing_is_released(
@@ -95,9 +80,9 @@ def test_what_the_node_has_no_room_for_is_refused_for_that_round_and_nothing_is_
 ) -> None:
     uuids = [gpu["gpu_uuid"] for gpu in admin.gpus()]
     publisher = LeasePublisher(GivenAddresses([admin]), 60.0)
-    assert () == publisher.publish(decision(uuids[:1], 200)).errors
+    assert () == publisher.publish(to_hold(uuids[:1], watts=200)).errors
     publisher.begin_round()
-    published = publisher.publish(decision(uuids[:1], 280))
+    published = publisher.publish(to_hold(uuids[:1], watts=280))
 
     assert (tuple(uuids[:1]), ()) == (published.leased, published.released)
     assert "make 580 W, but this host's policy allows 560 W for all its GPUs" in published.errors[0]
